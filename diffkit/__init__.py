@@ -1,0 +1,63 @@
+"""diffkit trains, samples, evaluates and ships diffusion models for images, audio and video.
+
+Everything a user or a plugin author needs is a name of this package; torch is imported when one of the names that
+need it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from diffkit.errors import DiffkitError
+from diffkit.hookspecs import Component, hookimpl
+from diffkit.lazy import lazily
+
+if TYPE_CHECKING:
+    from diffkit.catalog import build
+    from diffkit.compose.compose import compose
+    from diffkit.contracts.network import DataSpec
+    from diffkit.contracts.schedule import Level, derivatives, levels
+    from diffkit.data.folder import FolderData
+    from diffkit.denoiser import Denoiser
+    from diffkit.run.load import Model, load
+    from diffkit.run.train import train
+    from diffkit.sampler import StepSampler
+    from diffkit.streams import Streams, generator
+
+__version__ = "0.1.0"
+
+_lazy = {
+    "DataSpec": "diffkit.contracts.network",
+    "Denoiser": "diffkit.denoiser",
+    "FolderData": "diffkit.data.folder",
+    "Level": "diffkit.contracts.schedule",
+    "Model": "diffkit.run.load",
+    "StepSampler": "diffkit.sampler",
+    "Streams": "diffkit.streams",
+    "build": "diffkit.catalog",
+    "compose": "diffkit.compose.compose",
+    "derivatives": "diffkit.contracts.schedule",
+    "generator": "diffkit.streams",
+    "levels": "diffkit.contracts.schedule",
+    "load": "diffkit.run.load",
+    "train": "diffkit.run.train",
+}
+__getattr__, __dir__ = lazily(__name__, _lazy)
+__all__ = [
+    "Component",
+    "DataSpec",
+    "Denoiser",
+    "DiffkitError",
+    "FolderData",
+    "Level",
+    "Model",
+    "StepSampler",
+    "Streams",
+    "__version__",
+    "build",
+    "compose",
+    "derivatives",
+    "generator",
+    "hookimpl",
+    "levels",
+    "load",
+    "train",
+]

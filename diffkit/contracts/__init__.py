@@ -1,0 +1,1 @@
+"""What each kind of component is: small protocols that a class fits by shape, without inheriting."""

@@ -1,0 +1,58 @@
+"""What a network learns: three independent choices, and the noise it is trained against."""
+
+from typing import Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from diffkit.contracts.schedule import Schedule
+
+Number = TypeVar("Number", float, Tensor)
+
+
+@runtime_checkable
+class Prediction(Protocol):
+    """What the network's output F means: a linear map from (x_t, F) to the estimate of the clean data.
+
+        E[x_0 | x_t]  ≈  c_skip x_t + c_out F(c_in x_t, λ)
+
+    This is the preconditioning of Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
+    Models" (2022), eq. 7, for any α; predicting ε, x_0, v or a flow are four choices of the coefficients.
+    """
+
+    def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number, Number]:
+        """Return ``(c_skip, c_out, c_in)`` at one noise level, as floats for floats and tensors for tensors."""
+        ...
+
+
+@runtime_checkable
+class Weighting(Protocol):
+    """What the loss emphasises: a weight on the squared error of x_0 as a function of λ.
+
+    Stated once, in x_0 and SNR = exp(2λ), it means the same loss for every prediction: the denoiser converts it
+    exactly (an error e in x_0 is an error e / c_out in the network's output).
+    """
+
+    def __call__(self, lam: Tensor) -> Tensor:
+        """Return the weights of levels ``lam`` (float64, any shape)."""
+        ...
+
+
+@runtime_checkable
+class Times(Protocol):
+    """Which times a training batch visits."""
+
+    def __call__(self, n: int, schedule: Schedule, generator: torch.Generator | None = None) -> Tensor:
+        """Return ``n`` times in [0, 1], float64 on the host, drawn with ``generator``."""
+        ...
+
+
+@runtime_checkable
+class Noise(Protocol):
+    """A noise of zero mean and unit variance, from which the forward process adds σ times."""
+
+    def __call__(
+        self, shape: tuple[int, ...], generator: torch.Generator | None = None, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Return float32 noise ``(batch, channels, *spatial)``."""
+        ...

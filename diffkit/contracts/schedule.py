@@ -1,0 +1,86 @@
+"""Noise schedules: how much of the data and how much noise there is at time t.
+
+Time t runs from 0 (clean) to 1 (noise) and the forward process is the Gaussian
+
+    p(x_t | x_0) = N(α(t) x_0, σ(t)² I),        λ(t) = log(α(t) / σ(t)),
+
+with λ strictly decreasing. λ is half the log signal-to-noise ratio of Kingma et al., "Variational Diffusion
+Models" (2021). Every solver, prediction and weighting is written in (α, σ, λ) and so works with every schedule.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """A noise schedule. Every method is elementwise, differentiable, and keeps shape, dtype and device.
+
+    diffkit calls these in float64 on the host, once a batch in training and once a run in sampling. α and σ are
+    positive and finite on all of [0, 1]: a schedule whose λ is infinite at an end cuts a little off that end.
+    """
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """Return the scale α of the data at times ``t`` in [0, 1]."""
+        ...
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """Return the standard deviation σ of the noise at times ``t`` in [0, 1]."""
+        ...
+
+    def lam(self, t: Tensor) -> Tensor:
+        """Return λ = log(α/σ), computed without the cancellation that dividing α by σ could bring."""
+        ...
+
+    def time(self, lam: Tensor) -> Tensor:
+        """Return the time t at which λ(t) = ``lam``; the exact inverse of :meth:`lam`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise level: its coefficients as host floats, and λ as a 0-d tensor where the network lives."""
+
+    alpha: float
+    sigma: float
+    lam: float
+    tensor: Tensor
+
+    @property
+    def ratio(self) -> float:
+        """The noise-to-signal ratio σ/α, which EDM and k-diffusion call sigma."""
+        return self.sigma / self.alpha
+
+
+def levels(schedule: Schedule, times: Tensor, *, like: Tensor) -> list[Level]:
+    """Return the noise levels at ``times`` (float64, on the host), followed by the clean level α=1, σ=0.
+
+    The λ of all levels is copied to the device and dtype of ``like`` in one transfer, so that a sampling loop
+    neither allocates nor synchronises for it.
+    """
+    times = times.to("cpu", torch.float64)
+    alpha, sigma, lam = schedule.alpha(times), schedule.sigma(times), schedule.lam(times)
+    on_device = lam.to(like)
+    noisy = [
+        Level(*values, tensor)
+        for *values, tensor in zip(alpha.tolist(), sigma.tolist(), lam.tolist(), on_device, strict=True)
+    ]
+    return [*noisy, Level(1.0, 0.0, float("inf"), on_device.new_tensor(float("inf")))]
+
+
+def derivatives(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Return dα/dt and dσ/dt at ``t``, by automatic differentiation of the schedule's own formulas."""
+    with torch.enable_grad():
+        t = t.detach().requires_grad_()
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        d_alpha, d_sigma = (
+            torch.autograd.grad(value.sum(), t, retain_graph=True, allow_unused=True)[0]
+            if value.requires_grad
+            else None
+            for value in (alpha, sigma)
+        )
+    zero = torch.zeros_like(t)
+    return (zero if d_alpha is None else d_alpha), (zero if d_sigma is None else d_sigma)

@@ -1,0 +1,135 @@
+"""The denoiser: network + schedule + prediction = an estimate of the clean data at any noise level.
+
+With F the network, the estimate is D(x, t) = c_skip x + c_out F(c_in x, λ). From it follow exactly
+
+    ε = (x - α D) / σ,        score = (α D - x) / σ²,        x_t = α x_0 + σ ε.
+
+Training draws t and ε and regresses F on its target. Put x_0 for D and x_t for x, and the target is
+
+    F* = a x_0 + b ε,    a = (1 - c_skip α) / c_out,    b = -c_skip σ / c_out,
+
+which is ε, v, u or x_0 itself for the predictions of those names. A weight w(λ) on the squared error of x_0 is a
+weight w c_out² on that of F.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffkit.catalog import build
+from diffkit.contracts.network import DataSpec
+from diffkit.contracts.objective import Noise, Prediction, Times, Weighting
+from diffkit.contracts.schedule import Level, Schedule
+
+
+class Denoiser(nn.Module):
+    """E[x_0 | x_t] from a network, under any schedule and any prediction.
+
+    Args:
+        net: maps ``(c_in x, λ, **cond)`` to an output of the shape of ``x``.
+        schedule: the noise schedule, or the name of an installed one. It may be exchanged after training.
+        prediction: what the network's output means, or its name.
+        weighting: the weight of the loss by noise level; none weighs the network's output equally at all of them.
+        times: which times training visits; none draws them uniformly.
+        noise: the noise of the forward process; none is standard normal.
+        spec: what the network models; ``net.spec`` where there is one.
+    """
+
+    schedule: Schedule
+
+    def __init__(
+        self,
+        net: nn.Module,
+        schedule: Schedule | str,
+        prediction: Prediction | str,
+        *,
+        weighting: Weighting | str | None = None,
+        times: Times | str | None = None,
+        noise: Noise | str | None = None,
+        spec: DataSpec | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.spec: DataSpec | None = spec if spec is not None else getattr(net, "spec", None)
+        self.schedule = self._component("schedule", schedule)
+        self.prediction: Prediction = self._component("prediction", prediction)
+        self.weighting: Weighting | None = self._component("weighting", weighting)
+        self.times: Times | None = self._component("times", times)
+        self.noise: Noise | None = self._component("noise", noise)
+        self.evaluations = 0
+
+    def _component(self, kind: str, value: Any) -> Any:
+        return build(kind, value, spec=self.spec) if isinstance(value, str) else value
+
+    def forward(self, x: Tensor, at: Level | Tensor | float, **cond: Tensor) -> Tensor:
+        """Return E[x_0 | x_t = x], of the shape of ``x``.
+
+        Args:
+            x: noisy data ``(batch, channels, *shape)``.
+            at: a noise :class:`~diffkit.Level`, as samplers pass it, or a time in [0, 1]: a float, or a tensor
+                ``(batch,)``.
+            cond: conditions for the network, each ``(batch, ...)``.
+        """
+        self.evaluations += 1
+        if isinstance(at, Level):
+            c_skip, c_out, c_in = self.prediction.coefficients(at.alpha, at.sigma)
+            return c_skip * x + c_out * self.net(c_in * x, at.tensor.expand(len(x)), **cond)
+        t = torch.as_tensor(at, dtype=torch.float64).expand(len(x))
+        coefficients = self.prediction.coefficients(self.schedule.alpha(t), self.schedule.sigma(t))
+        table = torch.stack((*coefficients, self.schedule.lam(t))).to(x)
+        (skip, out, inner), lam = (_columns(table[:3], x.ndim)), table[3]
+        return skip * x + out * self.net(inner * x, lam, **cond)
+
+    def loss(self, x0: Tensor, *, t: Tensor | None = None, noise: Tensor | None = None, **cond: Tensor) -> Tensor:
+        """Return the mean weighted squared error on clean data, a scalar to call ``backward`` on.
+
+        Args:
+            x0: clean data ``(batch, channels, *shape)``.
+            t: times ``(batch,)``, float64 on the host; drawn where not given.
+            noise: unit-variance noise of the shape of ``x0``; drawn where not given.
+            cond: conditions for the network, each ``(batch, ...)``.
+        """
+        return self.losses(x0, t=t, noise=noise, **cond).mean()
+
+    def losses(self, x0: Tensor, *, t: Tensor | None = None, noise: Tensor | None = None, **cond: Tensor) -> Tensor:
+        """Return the weighted squared error of each item, ``(batch,)``; see :meth:`loss`."""
+        if t is None:
+            t = self.draw_times(len(x0))
+        if noise is None:
+            noise = self.draw_noise(x0)
+        table = self._training_table(t).to(x0, non_blocking=True)
+        alpha, sigma, c_in, a, b = _columns(table[:5], x0.ndim)
+        lam, weight = table[5], table[6]
+        output = self.net(c_in * (alpha * x0 + sigma * noise), lam, **cond)
+        error = output.to(x0.dtype) - (a * x0 + b * noise)
+        return weight * error.square().flatten(1).mean(1)
+
+    def _training_table(self, t: Tensor) -> Tensor:
+        alpha, sigma, lam = self.schedule.alpha(t), self.schedule.sigma(t), self.schedule.lam(t)
+        c_skip, c_out, c_in = (torch.as_tensor(c).expand_as(t) for c in self.prediction.coefficients(alpha, sigma))
+        a, b = (1 - c_skip * alpha) / c_out, -c_skip * sigma / c_out
+        weight = torch.ones_like(t) if self.weighting is None else self.weighting(lam) * c_out**2
+        return torch.stack((alpha, sigma, c_in, a, b, lam, weight))
+
+    def draw_times(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return ``n`` training times, float64 on the host."""
+        if self.times is None:
+            return torch.rand(n, generator=generator, dtype=torch.float64)
+        return self.times(n, self.schedule, generator)
+
+    def draw_noise(self, x0: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return noise for ``x0``, on its device; ``generator`` lives there too."""
+        if self.noise is None:
+            return torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
+        return self.noise(tuple(x0.shape), generator, x0.device).to(x0.dtype)
+
+    def null(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``cond`` with every label replaced by the null label, ``len(spec.labels)``."""
+        classes = len(self.spec.labels) if self.spec else 0
+        return {name: torch.full_like(value, classes) if name == "label" else value for name, value in cond.items()}
+
+
+def _columns(table: Tensor, ndim: int) -> Tensor:
+    """Return rows ``(k, batch)`` as ``(k, batch, 1, …)``, to multiply data of ``ndim`` axes."""
+    return table.reshape(*table.shape, *([1] * (ndim - 1)))

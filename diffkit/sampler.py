@@ -1,0 +1,109 @@
+"""The loop every solver shares: step from level to level, then to clean data.
+
+A solver is a stateless step rule plus the history it asks for. It sees coefficients as host floats and branches on
+neither schedule nor prediction; walking the levels in reverse inverts it.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from diffkit.contracts.sampling import Denoise, Grid
+from diffkit.contracts.schedule import Level, Schedule, levels
+from diffkit.errors import DiffkitError
+from diffkit.streams import Streams
+
+
+class Draw(Protocol):
+    """Fresh unit noise of the shape of the samples."""
+
+    def __call__(self) -> Tensor:
+        """Return it."""
+        ...
+
+
+def uniform_times(schedule: Schedule, steps: int) -> Tensor:
+    """Return 1, 1 - 1/steps, …, 1/steps: the grid of a sampler that was given none."""
+    return 1 - torch.arange(steps, dtype=torch.float64) / steps
+
+
+class StepSampler:
+    """A sampler given by its step rule: inherit and write :meth:`step`.
+
+    Args:
+        steps: the number of steps, the last of which ends at clean data.
+    """
+
+    history = 0
+    """How many past ``(level, x0)`` pairs :meth:`step` wants to see."""
+
+    def __init__(self, steps: int = 20) -> None:
+        if steps < 1:
+            raise DiffkitError(f"steps={steps} is not a number of sampling steps; give 1 or more, such as steps=20.")
+        self.steps = steps
+
+    def step(
+        self,
+        x: Tensor,
+        x0: Tensor,
+        now: Level,
+        then: Level,
+        *,
+        past: Sequence[tuple[Level, Tensor]],
+        denoise: Any,
+        draw: Draw,
+    ) -> Tensor:
+        """Return the sample at level ``then``.
+
+        Args:
+            x: the sample ``(batch, channels, *spatial)`` at level ``now``.
+            x0: the denoiser's estimate of the clean data, evaluated at ``x`` and ``now``.
+            now: the level of ``x``.
+            then: the level to go to; its σ is 0 in the last step.
+            past: up to ``history`` earlier ``(level, x0)``, the latest last.
+            denoise: ``denoise(x, level)`` evaluates the denoiser once more.
+            draw: ``draw()`` returns fresh noise, from each sample's own stream.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no step rule; define step()")
+
+    def __call__(
+        self,
+        denoiser: Denoise,
+        noise: Tensor,
+        *,
+        grid: Grid | None = None,
+        streams: Streams | None = None,
+        **cond: Tensor,
+    ) -> Tensor:
+        """Return samples of the shape of ``noise``; see :class:`~diffkit.contracts.sampling.Sampler`."""
+        times = (grid or uniform_times)(denoiser.schedule, self.steps)
+        path = levels(denoiser.schedule, times, like=noise)
+        return self.integrate(denoiser, path[0].sigma * noise, path, streams=streams, **cond)
+
+    @torch.no_grad()
+    def integrate(
+        self, denoiser: Denoise, x: Tensor, path: Sequence[Level], *, streams: Streams | None = None, **cond: Tensor
+    ) -> Tensor:
+        """Return ``x``, which is at ``path[0]``, carried along ``path`` to its last level."""
+        past: deque[tuple[Level, Tensor]] = deque(maxlen=self.history)
+        draws = 0
+
+        def denoise(x: Tensor, at: Level) -> Tensor:
+            return denoiser(x, at, **cond)
+
+        def draw() -> Tensor:
+            nonlocal draws
+            draws += 1
+            if streams is None:
+                return torch.randn_like(x)
+            return streams.draw(tuple(x.shape[1:]), draws, like=x)
+
+        for now, then in pairwise(path):
+            x0 = denoise(x, now)
+            x = self.step(x, x0, now, then, past=past, denoise=denoise, draw=draw)
+            past.append((now, x0))
+        return x

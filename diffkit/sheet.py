@@ -1,0 +1,102 @@
+"""The contact sheet: many items on one page, each under its title, for a person to look at."""
+
+import os
+from collections.abc import Sequence
+from math import ceil, log
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from diffkit.errors import DiffkitError
+
+MARGIN, GAP = 24, 12
+"""Pixels around the page, and between tiles."""
+TITLE, HEADING = 13, 18
+"""The sizes of the type, in pixels."""
+LARGEST = 100_000_000
+"""Pixels of the largest page; tiles that do not fit on it are left out, and the heading says so."""
+PAPER, LINE, INK, PALE_INK = (255, 255, 255), (224, 224, 224), (32, 32, 32), (96, 96, 96)
+
+
+def contact_sheet(
+    tiles: Sequence[np.ndarray],
+    titles: Sequence[str],
+    path: Path,
+    columns: int | None = None,
+    heading: str = "",
+) -> None:
+    """Write tiles in rows on a white page, each under its title, as a PNG that appears whole or not at all.
+
+    Args:
+        tiles: uint8 arrays ``(height, width, 3)``, all of one size.
+        titles: one for each tile; one too long for its tile is cut off with an ellipsis. No room is left for titles
+            where all are empty.
+        path: the file to write.
+        columns: tiles in a row; as many as make the page about square where none.
+        heading: a line at the top of the page.
+
+    Raises:
+        ValueError: for no tiles, tiles of other types or several sizes, or another number of titles than of tiles.
+        DiffkitError: where the file cannot be written.
+    """
+    if not tiles or any(tile.dtype != np.uint8 or tile.shape != tiles[0].shape for tile in tiles):
+        raise ValueError("a sheet needs one or more uint8 tiles of one size")
+    if tiles[0].ndim != 3 or tiles[0].shape[2] != 3:
+        raise ValueError(f"a sheet needs tiles (height, width, 3), not {tiles[0].shape}")
+    if len(titles) != len(tiles):
+        raise ValueError(f"a sheet needs one title a tile, not {len(titles)} for {len(tiles)}")
+
+    height, width, _ = tiles[0].shape
+    caption = TITLE + 7 if any(titles) else 0
+    cell_width, cell_height = width + GAP, height + caption + GAP
+    shown = min(len(tiles), max(1, LARGEST // (cell_width * cell_height)))
+    if shown < len(tiles):
+        heading = f"{heading + ': ' if heading else ''}the first {shown} of {len(tiles)}"
+    columns = min(columns or _columns(shown, cell_width, cell_height), shown)
+    rows = ceil(shown / columns)
+    top = MARGIN + (HEADING + GAP + 4 if heading else 0)
+
+    page = Image.new("RGB", (2 * MARGIN + columns * cell_width - GAP, top + rows * cell_height - GAP + MARGIN), PAPER)
+    draw = ImageDraw.Draw(page)
+    if heading:
+        font = ImageFont.load_default(HEADING)
+        draw.text((MARGIN, MARGIN), _fitted(heading, page.width - 2 * MARGIN, font), INK, font)
+    font = ImageFont.load_default(TITLE)
+    for i, (tile, title) in enumerate(zip(tiles[:shown], titles[:shown], strict=True)):
+        x, y = MARGIN + i % columns * cell_width, top + i // columns * cell_height
+        draw.text((x, y), _fitted(title, width, font), PALE_INK, font)
+        draw.rectangle((x - 1, y + caption - 1, x + width, y + caption + height), outline=LINE)
+        page.paste(Image.fromarray(tile), (x, y + caption))
+    _save(page, path)
+
+
+def _columns(n: int, width: int, height: int) -> int:
+    """Return how many columns make the page nearly square and the last row nearly full."""
+
+    def cost(columns: int) -> float:
+        rows = ceil(n / columns)
+        return abs(log(columns * width / (rows * height))) + (rows * columns - n) / columns
+
+    return min(range(1, n + 1), key=cost)
+
+
+def _fitted(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Return ``text`` on one line, as much of it as fits into ``width`` pixels."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
+
+
+def _save(page: Image.Image, path: Path) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.png")
+    try:
+        page.save(part, "PNG")
+        part.replace(path)
+    except OSError as error:
+        raise DiffkitError(f"{path} cannot be written ({error.strerror or error})") from error
+    finally:
+        part.unlink(missing_ok=True)

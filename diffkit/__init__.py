@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from diffkit.contracts.schedule import Level, derivatives, levels
     from diffkit.data.folder import FolderData
     from diffkit.denoiser import Denoiser
-    from diffkit.run.load import Model, load
+    from diffkit.run.load import load
+    from diffkit.run.model import Model
     from diffkit.run.train import train
     from diffkit.sampler import StepSampler
     from diffkit.streams import Streams, generator
@@ -29,7 +30,7 @@ _lazy = {
     "Denoiser": "diffkit.denoiser",
     "FolderData": "diffkit.data.folder",
     "Level": "diffkit.contracts.schedule",
-    "Model": "diffkit.run.load",
+    "Model": "diffkit.run.model",
     "StepSampler": "diffkit.sampler",
     "Streams": "diffkit.streams",
     "build": "diffkit.catalog",

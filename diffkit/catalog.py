@@ -158,7 +158,7 @@ def build(kind: str, choice: str | Mapping[str, Any], spec: "DataSpec | None" = 
     Raises:
         DiffkitError: for a name that is not installed, an option it does not have, or a value it refuses.
     """
-    given = {"name": choice} if isinstance(choice, str) else dict(choice)
+    given: dict[str, Any] = {"name": choice} if isinstance(choice, str) else dict(choice)
     given.update(changes)
     name = given.pop("name", None)
     if not isinstance(name, str):

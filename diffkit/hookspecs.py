@@ -70,7 +70,7 @@ def diffkit_schedules() -> Iterable[Component]:
 def diffkit_networks() -> Iterable[Component]:
     """Register networks: choices for ``+net=NAME``.
 
-    The target is a :class:`~diffkit.contracts.network.Network`: a torch module that takes the data's ``spec`` and is told λ.
+    The target is a :class:`~diffkit.contracts.network.Network`: a torch module built for a ``spec``, told λ.
 
     >>> @hookimpl
     ... def diffkit_networks():
@@ -205,7 +205,7 @@ def diffkit_modalities() -> Iterable[Component]:
 def diffkit_datasets() -> Iterable[Component]:
     """Register data sets: choices for ``data=NAME``.
 
-    The target is a :class:`~diffkit.contracts.data.Dataset`: items in [-1, 1] with labels, and the modality they belong to.
+    The target is a :class:`~diffkit.contracts.data.Dataset`: labelled items, and their modality.
 
     >>> @hookimpl
     ... def diffkit_datasets():

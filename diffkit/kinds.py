@@ -29,7 +29,7 @@ KINDS: dict[str, Kind] = {
         Kind("times", "diffkit_times", "diffkit-objectives"),
         Kind("noise", "diffkit_noises", "diffkit-objectives"),
         Kind("sampler", "diffkit_samplers", "diffkit-samplers", required=True),
-        Kind("grid", "diffkit_grids", "diffkit-samplers", required=True),
+        Kind("grid", "diffkit_grids", "diffkit-samplers"),
         Kind("guidance", "diffkit_guidances", "diffkit-samplers"),
         Kind("modality", "diffkit_modalities", "diffkit-image"),
         Kind("data", "diffkit_datasets", "diffkit-image", required=True),

@@ -26,7 +26,7 @@ class Draw(Protocol):
         ...
 
 
-def uniform_times(schedule: Schedule, steps: int) -> Tensor:
+def uniform_times(_schedule: Schedule, steps: int) -> Tensor:
     """Return 1, 1 - 1/steps, …, 1/steps: the grid of a sampler that was given none."""
     return 1 - torch.arange(steps, dtype=torch.float64) / steps
 

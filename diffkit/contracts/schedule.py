@@ -65,8 +65,8 @@ def levels(schedule: Schedule, times: Tensor, *, like: Tensor) -> list[Level]:
     alpha, sigma, lam = schedule.alpha(times), schedule.sigma(times), schedule.lam(times)
     on_device = lam.to(like)
     noisy = [
-        Level(*values, tensor)
-        for *values, tensor in zip(alpha.tolist(), sigma.tolist(), lam.tolist(), on_device, strict=True)
+        Level(a, s, v, tensor)
+        for a, s, v, tensor in zip(alpha.tolist(), sigma.tolist(), lam.tolist(), on_device, strict=True)
     ]
     return [*noisy, Level(1.0, 0.0, float("inf"), on_device.new_tensor(float("inf")))]
 

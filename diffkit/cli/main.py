@@ -1,0 +1,149 @@
+"""``diffkit``: a first word without ``=`` is a command; everything else goes to Hydra."""
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from diffkit.errors import DiffkitError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    words = sys.argv[1:]
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    warnings.showwarning = _show_warning
+    try:
+        status = run(words)
+        sys.stdout.flush()
+    except DiffkitError as error:
+        if debug:
+            raise
+        print(f"diffkit: {error}", file=sys.stderr)
+        status = USER_ERROR
+    except KeyboardInterrupt:
+        print("\ndiffkit: interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line; return its exit status.
+
+    Raises:
+        DiffkitError: for a mistake in it.
+    """
+    first = words[0] if words else ""
+    if first in ("--help", "-h", "help"):
+        from diffkit.cli.help import print_help
+
+        print_help()
+        return 0
+    if first == "--version":
+        import diffkit
+
+        print(f"diffkit {diffkit.__version__}")
+        return 0
+    if first and "=" not in first and not first.startswith(("-", "+", "~")):
+        from diffkit import catalog
+
+        if first not in catalog.names("command"):
+            from diffkit.errors import did_you_mean, listing
+
+            commands = catalog.names("command")
+            hint = did_you_mean(first, commands)
+            raise DiffkitError(
+                f"there is no command '{first}'{hint}; commands: {listing(commands)}; "
+                f"a setting is KEY=VALUE (see diffkit --help)"
+            )
+        status: int = catalog.find("command", first).load()(words[1:])
+        return status
+    return _train(words)
+
+
+def _train(words: Sequence[str]) -> int:
+    """Hand the words to Hydra, which composes and calls back, once a job."""
+    import hydra
+
+    from diffkit.compose.conf import CONF
+    from diffkit.compose.explain import explained
+    from diffkit.compose.source import register
+    from diffkit.compose.words import normalise, split_flags
+
+    overrides, flags = split_flags(words)
+    own_config = any(flag.startswith(("--config-name", "-cn", "--config-dir", "-cd")) for flag in flags)
+    main_process, failed, statuses = os.getpid(), list[DiffkitError](), [0]
+
+    def job(config: "DictConfig") -> None:
+        try:
+            status = _job(config)
+        except DiffkitError as error:
+            if os.getpid() != main_process:  # some launchers run jobs elsewhere, and carry an error back
+                raise
+            failed.append(error)
+            status = USER_ERROR
+        statuses.append(status)
+        if status:  # Hydra lets this pass, where it would announce another exception with a line of its own
+            raise SystemExit(status)
+
+    register()
+    sys.argv = [sys.argv[0], *flags, *normalise(overrides, _own_keys(flags) if own_config else ())]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them and exiting with 1
+    try:
+        with explained():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    except SystemExit as stop:
+        if failed:
+            raise failed[0] from None
+        return stop.code if isinstance(stop.code, int) else 0
+    return max(statuses)
+
+
+def _job(config: "DictConfig") -> int:
+    """Train the run of one composed config; return its exit status."""
+    from pathlib import Path
+
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from diffkit.compose.compose import finish
+    from diffkit.run.train import start
+
+    hydra_config = HydraConfig.get()
+    swept = hydra_config.mode == RunMode.MULTIRUN
+    finished = finish(config, hydra_config.runtime.choices)
+    ended = start(finished, Path(os.path.relpath(hydra_config.runtime.output_dir)) if swept else None)
+    return 0 if ended.stopped_by is None else 128 + ended.stopped_by
+
+
+def _own_keys(flags: Sequence[str]) -> list[str]:
+    """Return the top-level keys and groups that a user's own config folder brings."""
+    from pathlib import Path
+
+    keys: list[str] = []
+    for flag, value in zip(flags, [*flags[1:], ""], strict=True):
+        name, _, attached = flag.partition("=")
+        if name in ("--config-dir", "-cd"):
+            folder = Path(attached or value)
+            if folder.is_dir():
+                keys += [path.stem for path in folder.iterdir() if not path.name.startswith(".")]
+                for path in folder.glob("*.yaml"):
+                    keys += [
+                        line.partition(":")[0] for line in path.read_text(encoding="utf-8").splitlines() if ":" in line
+                    ]
+    return keys
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,14 @@
+"""``diffkit resume RUN WORD…``: go on training."""
+
+from collections.abc import Sequence
+
+from diffkit.cli.usage import run_word
+
+
+def resume(words: Sequence[str]) -> int:
+    """Train a run further, from its newest valid checkpoint."""
+    run, rest = run_word("resume", words, "train.steps=4000")
+    from diffkit.run.train import resume as resume_run
+
+    ended = resume_run(run, *rest)
+    return 0 if ended.stopped_by is None else 128 + ended.stopped_by

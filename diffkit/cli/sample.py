@@ -1,0 +1,29 @@
+"""``diffkit sample RUN WORD…``: draw samples from a run into files."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffkit.cli.usage import run_word
+
+
+def sample(words: Sequence[str]) -> int:
+    """Draw samples into the run's folder and say where they are."""
+    run, rest = run_word("sample", words, "sample.n=64 sampler=heun sampler.steps=18 sample.label=3 seed=7")
+    from diffkit.run.folder import RunFolder
+    from diffkit.run.load import SAMPLING, load_model, read_run
+    from diffkit.run.sampling import write_samples
+
+    folder = RunFolder.find(run)
+    model, skipped = load_model(folder, read_run(folder, rest, SAMPLING, "sample"))
+    for reason in skipped:
+        print(f"note     {reason}")
+    stem = folder.samples / time.strftime("%Y-%m-%d_%H-%M-%S")
+    sheet = write_samples(model, _free(stem), n=model.config.sample.n)
+    print(f"samples  {sheet}")
+    return 0
+
+
+def _free(stem: Path) -> Path:
+    candidates = (stem if i == 1 else stem.with_name(f"{stem.name}-{i}") for i in range(1, 10_000))
+    return next(path for path in candidates if not path.exists())

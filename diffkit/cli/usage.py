@@ -1,0 +1,14 @@
+"""What commands on a run have in common: their first word is the run."""
+
+from collections.abc import Sequence
+
+from diffkit.errors import DiffkitError
+
+
+def run_word(command: str, words: Sequence[str], example: str) -> tuple[str, list[str]]:
+    """Return the run a command is about and the words after it."""
+    if not words or "=" in words[0] or words[0].startswith("-"):
+        raise DiffkitError(
+            f"diffkit {command} needs a run: its folder, or last; for example diffkit {command} last {example}"
+        )
+    return words[0], list(words[1:])

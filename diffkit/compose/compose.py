@@ -1,0 +1,156 @@
+"""Composition: words to a checked config, through Hydra, inside or outside of another Hydra application."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from diffkit import catalog
+from diffkit.compose.conf import CONF
+from diffkit.compose.explain import explained
+from diffkit.compose.settings import Settings, check_settings
+from diffkit.compose.source import GROUPS, node, register
+from diffkit.compose.words import PLAIN, normalise
+from diffkit.errors import DiffkitError, listing
+from diffkit.kinds import KINDS
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Set another Hydra application's state aside for a while."""
+    state = GlobalHydra.instance()
+    outer, state.hydra = state.hydra, None
+    try:
+        yield
+    finally:
+        state.hydra = outer
+
+
+def compose(*words: str) -> DictConfig:
+    """Return the config that ``words`` mean, as on the command line: ``compose("recipe=digits", "+net=dit")``.
+
+    Raises:
+        DiffkitError: for a word that names nothing, or a value that does not fit.
+    """
+    register()
+    with _own_hydra(), explained(), initialize_config_dir(str(CONF), version_base="1.3", job_name="diffkit"):
+        whole = hydra_compose("config", overrides=normalise(words), return_hydra_config=True)
+        return finish(whole, whole.hydra.runtime.choices)
+
+
+def finish(config: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
+    """Return a composed config without Hydra's part, with the recipe's name in it, resolved and checked."""
+    values = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
+    finished = OmegaConf.create({"recipe": choices.get("recipe") or "none", **values}, flags={"allow_objects": True})
+    OmegaConf.resolve(finished)
+    check(finished)
+    return finished
+
+
+def check(config: DictConfig) -> None:
+    """Raise :class:`DiffkitError` where a config is not one a run can be made of."""
+    for path, value in _walk(config):
+        if path.rpartition(".")[2] == "_target_":
+            raise DiffkitError(f"'{path}' names code by its path; a config chooses among what is installed")
+        if value == "???":
+            group = path.partition(".")[0]
+            raise DiffkitError(f"{group} '{config[group].name}' needs {path}; give it: {path}=VALUE")
+    for kind in KINDS.values():
+        chosen = config.get(kind.name) if kind.group and kind.name != "recipe" else None
+        if chosen is None:
+            if kind.required:
+                raise DiffkitError(f"the run has no {kind.name}; choose one: {kind.name}=NAME")
+            continue
+        if not isinstance(chosen, DictConfig) or "name" not in chosen:
+            raise DiffkitError(f"{kind.name} is {chosen!r} instead of a choice; give {kind.name}=NAME")
+        known = [option.name for option in catalog.options(catalog.find(kind.name, chosen.name).load())]
+        for option in chosen:
+            if option != "name" and option not in known:
+                raise DiffkitError(catalog.no_option(kind.name, chosen.name, str(option), known))
+    check_settings(config)
+
+
+def _walk(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key in config:
+        path = f"{prefix}{key!s}"
+        value: Any = config._get_node(key)
+        if isinstance(value, DictConfig) and not value._is_missing() and not value._is_none():
+            yield path, None
+            yield from _walk(value, f"{path}.")
+        else:
+            yield path, value._value()
+
+
+def restore(values: Mapping[str, Any], path: str) -> DictConfig:
+    """Return the config of a run, typed and checked, from what ``config.yaml`` holds; nothing in it is resolved.
+
+    Raises:
+        DiffkitError: where it interpolates, names something that is not installed, or does not fit.
+    """
+    plain = {key: value for key, value in values.items() if key in PLAIN}
+    stray = set(values) - PLAIN - GROUPS
+    if stray or not isinstance(values.get("train"), dict) or not isinstance(values.get("sample"), dict):
+        raise DiffkitError(f"{path} is not the config of a run (its keys: {listing(map(str, values))})")
+    _refuse_interpolation(values, path)
+    with explained():
+        config = OmegaConf.create({"recipe": str(values.get("recipe", "none"))})
+        with open_dict(config):
+            config.merge_with(OmegaConf.merge(OmegaConf.structured(Settings), plain))
+            for kind in GROUPS - {"recipe"}:
+                chosen = values.get(kind)
+                if chosen is not None:
+                    if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str):
+                        raise DiffkitError(f"{path} holds no name for its {kind}")
+                    config[kind] = OmegaConf.merge(OmegaConf.structured(node(kind, chosen["name"])), chosen)
+        check(config)
+    return config
+
+
+def _refuse_interpolation(value: Any, path: str) -> None:
+    if isinstance(value, str) and "${" in value:
+        raise DiffkitError(f"{path} holds the interpolation '{value}', which a run's config may not; remove it")
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            _refuse_interpolation(inner, path)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_interpolation(inner, path)
+
+
+def change(config: DictConfig, words: Sequence[str], allowed: frozenset[str], command: str) -> DictConfig:
+    """Return a run's config with ``words`` applied, of which a command allows only some keys.
+
+    Raises:
+        DiffkitError: for a key the command does not take, and whatever :func:`compose` refuses.
+    """
+    normal = normalise(words)
+    with explained():
+        overrides = OverridesParser.create().parse_overrides(normal)
+    for override in overrides:
+        key = override.key_or_group
+        if key not in allowed and key.partition(".")[0] not in allowed:
+            raise DiffkitError(f"diffkit {command} cannot change '{key}'; it takes {listing(allowed)}")
+    chosen = [word for word, o in zip(normal, overrides, strict=True) if o.key_or_group in GROUPS]
+    changed = config.copy()
+    OmegaConf.set_struct(changed, False)
+    if chosen:
+        fresh = compose(*chosen)
+        for group in (o.key_or_group for o in overrides if o.key_or_group in GROUPS):
+            changed[group] = fresh.get(group)
+    with explained():
+        for override in overrides:
+            key = override.key_or_group
+            if key not in GROUPS:
+                kind = key.partition(".")[0]
+                if kind in GROUPS and changed.get(kind) is None:
+                    raise DiffkitError(f"'{key}' has no {kind} to go to; choose one first: {kind}=NAME")
+                OmegaConf.set_struct(changed, True)
+                OmegaConf.update(changed, key, override.value(), merge=True, force_add=override.is_add())
+                OmegaConf.set_struct(changed, False)
+    check(changed)
+    return changed

@@ -1,0 +1,77 @@
+"""The words of a command line, before Hydra parses them.
+
+``+schedule=cosine`` means ``schedule=cosine``, since every group is in the defaults list; a word for something that
+does not exist is refused here, where Hydra would add a stray key without a sound.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+
+from diffkit.compose.settings import Settings
+from diffkit.errors import DiffkitError, did_you_mean, listing
+from diffkit.kinds import KINDS
+
+GROUPS = frozenset(kind.name for kind in KINDS.values() if kind.group)
+PLAIN = frozenset(field.name for field in fields(Settings))
+_WORD = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[A-Za-z_][\w./-]*)(?P<at>@[\w.:-]*)?(?P<value>=.*)?$", re.DOTALL)
+
+
+def normalise(words: Iterable[str], extra: Iterable[str] = ()) -> list[str]:
+    """Return override words as Hydra wants them.
+
+    Args:
+        words: what the user typed, flags excluded.
+        extra: keys besides the known ones, from a user's own config folder.
+
+    Raises:
+        DiffkitError: for a key that is not there, ``_target_``, or a group that no run can do without.
+    """
+    return [_normalise(word, GROUPS | PLAIN | {"hydra"} | set(extra)) for word in words]
+
+
+def _normalise(word: str, known: frozenset[str]) -> str:
+    if "_target_" in word:
+        raise DiffkitError(
+            f"'{word}' names code by its path; a config chooses among what is installed, such as net=unet "
+            f"(see diffkit plugins list)"
+        )
+    match = _WORD.match(word)
+    if match is None:
+        return word
+    sign, key, value = match["sign"] or "", match["key"], match["value"] or ""
+    top = re.split(r"[./]", key, maxsplit=1)[0]
+    if top not in known:
+        if value == "" and sign == "":
+            raise DiffkitError(
+                f"'{word}' is neither a command nor KEY=VALUE{did_you_mean(word, known)}; see diffkit --help"
+            )
+        raise DiffkitError(
+            f"there is no '{top}' to set in '{word}'{did_you_mean(top, known)}; groups: {listing(GROUPS)}; "
+            f"keys: {listing(PLAIN)}"
+        )
+    if key not in GROUPS:
+        return word
+    empty = sign == "~" or value.strip("= ") in ("", "null", "None", "~")
+    if empty and KINDS[key].required:
+        raise DiffkitError(
+            f"'{word}' leaves the run without a {key}; choose one: {key}=NAME (see diffkit plugins list)"
+        )
+    return f"{key}=null" if empty else f"{key}{value}"
+
+
+def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return ``(overrides, flags)``: Hydra's flags and the values that follow them apart from the rest."""
+    takes_value = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
+    takes_value |= {"--cfg", "-c", "--experimental-rerun"}
+    overrides: list[str] = []
+    flags: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("-"):
+            flags.append(word)
+            if word in takes_value:
+                flags.extend([next(rest, "")])
+        else:
+            overrides.append(word)
+    return overrides, flags

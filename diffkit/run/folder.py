@@ -1,0 +1,151 @@
+"""A run's folder: where everything about one training is.
+
+config.yaml     what was composed, resolved; diffkit.load and diffkit resume build from it
+data.json       the DataSpec that was measured
+plugins.lock    every plugin, its version, and the hash of each component's source
+metrics.jsonl   one JSON object a line
+checkpoints/    see diffkit.run.checkpoint
+samples/        one folder a sampling
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from diffkit.errors import DiffkitError
+
+CONFIG, DATA, LOCKED, METRICS = "config.yaml", "data.json", "plugins.lock", "metrics.jsonl"
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Where samplings are."""
+        return self.path / "samples"
+
+    @classmethod
+    def create(cls, config: DictConfig, folder: Path | None = None) -> "RunFolder":
+        """Make the folder of a new run: ``folder``, or ``<out>/<recipe>/<time>``, never one that exists."""
+        stem = folder or Path(config.out, str(config.recipe), time.strftime("%Y-%m-%d_%H-%M-%S"))
+        for attempt in range(1000):
+            path = stem if attempt == 0 else stem.with_name(f"{stem.name}-{attempt + 1}")
+            try:
+                path.mkdir(parents=True, exist_ok=folder is not None and not (path / CONFIG).exists())
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise DiffkitError(
+                    f"the run's folder {path} cannot be made ({error.strerror}); choose another place: out=FOLDER"
+                ) from error
+            return cls(path)
+        raise DiffkitError(f"{stem} and 999 like it exist; choose another place: out=FOLDER")
+
+    @classmethod
+    def find(cls, word: str | os.PathLike[str], out: str = "runs") -> "RunFolder":
+        """Return the run that ``word`` means: its folder, or ``last`` for the one started last under ``out``.
+
+        Raises:
+            DiffkitError: where it is not a run.
+        """
+        if str(word) == "last":
+            started = [p for depth in ("*/*", "*/*/*") for p in Path(out).glob(f"{depth}/{CONFIG}")]
+            if not started:
+                raise DiffkitError(f"there is no run under {Path(out).resolve()}; train one first: diffkit")
+            return cls(max(started, key=lambda path: path.stat().st_mtime_ns).parent)
+        path = Path(word)
+        if not (path / CONFIG).is_file():
+            what = "has no config.yaml" if path.is_dir() else "is not a folder"
+            raise DiffkitError(f"{path} is not a run ({what}); give a run's folder, such as runs/digits/…, or last")
+        return cls(path)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a small file whole or not at all."""
+        part = self.path / f".{name}.{os.getpid()}"
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(self.path / name)
+        except OSError as error:
+            raise DiffkitError(f"{self.path / name} cannot be written ({error.strerror})") from error
+
+    def read_config(self) -> dict[str, Any]:
+        """Return what config.yaml holds, unresolved and unchecked."""
+        path = self.path / CONFIG
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise DiffkitError(f"{path} cannot be read as YAML ({' '.join(str(error).split())[:200]})") from error
+        if not isinstance(values, dict):
+            raise DiffkitError(f"{path} is not the config of a run; give the folder of a run, or last")
+        return values
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return what a JSON file of the run holds."""
+        path = self.path / name
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DiffkitError(f"{path} cannot be read ({error}); the run is damaged") from error
+        if not isinstance(values, dict):
+            raise DiffkitError(f"{path} holds no JSON object; the run is damaged")
+        return values
+
+    def write_config(self, config: DictConfig) -> None:
+        """Write config.yaml."""
+        self.write(CONFIG, OmegaConf.to_yaml(config))
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        """Append a line to metrics.jsonl."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def trim_metrics(self, step: int) -> None:
+        """Drop the lines that a resumed run will write again: those after ``step``, and a torn last one."""
+        path = self.path / METRICS
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue
+        self.write(METRICS, "".join(kept))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training into this folder; the lock ends with the process, however it ends."""
+        with (self.path / ".lock").open("a") as file:
+            try:
+                _lock(file.fileno())
+            except OSError as error:
+                raise DiffkitError(f"another process is training in {self.path}; wait for it, or stop it") from error
+            yield
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]

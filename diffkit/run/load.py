@@ -1,0 +1,63 @@
+"""``diffkit.load``: a trained run as a model to sample from."""
+
+import os
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from diffkit.compose.compose import change, restore
+from diffkit.contracts.network import DataSpec
+from diffkit.errors import DiffkitError
+from diffkit.run import checkpoint, lock
+from diffkit.run.folder import CONFIG, DATA, LOCKED, RunFolder
+from diffkit.run.model import Model
+
+SAMPLING = frozenset({"sampler", "grid", "guidance", "sample", "seed", "device", "precision"})
+"""What may be changed for sampling a run that is already trained."""
+
+
+def load(run: str | os.PathLike[str] = "last", *words: str) -> Model:
+    """Return the model of a run, with its averaged weights, ready to sample.
+
+    >>> diffkit.load("last").sample(16, label=3, steps=20, seed=0)      # doctest: +SKIP
+
+    Args:
+        run: a run's folder, or ``"last"``.
+        words: changes, as after ``diffkit sample RUN``: ``"sampler=heun"``, ``"sampler.steps=18"``, ``"device=cpu"``.
+
+    Raises:
+        DiffkitError: where it is not a run, is damaged, or needs a plugin that is not installed.
+    """
+    folder = RunFolder.find(run)
+    model, _ = load_model(folder, read_run(folder, words, SAMPLING, "sample"))
+    return model
+
+
+def read_run(folder: RunFolder, words: Sequence[str], allowed: frozenset[str], command: str) -> DictConfig:
+    """Return the config of a run with ``words`` applied, once all it names is known to be installed."""
+    values = folder.read_config()
+    lock.require(folder.read_json(LOCKED), str(folder.path))
+    return change(restore(values, str(folder.path / CONFIG)), words, allowed, command)
+
+
+def read_specs(folder: RunFolder) -> tuple[DataSpec, DataSpec]:
+    """Return the spec of the data and that of what the model sees."""
+    values = folder.read_json(DATA)
+    try:
+        return DataSpec.fromdict(values["data"]), DataSpec.fromdict(values["latent"])
+    except (KeyError, TypeError) as error:
+        raise DiffkitError(f"{folder.path / DATA} lacks {error}; the run is damaged") from error
+
+
+def load_model(folder: RunFolder, config: DictConfig) -> tuple[Model, list[str]]:
+    """Return the model of a run with its newest valid weights, and why newer ones were skipped."""
+    model = Model(config, *read_specs(folder))
+    found, tensors, _, skipped = checkpoint.newest(folder.checkpoints, ("model", "ema"))
+    try:
+        model.denoiser.net.load_state_dict({**tensors["model"], **tensors["ema"]})
+    except RuntimeError as error:
+        raise DiffkitError(
+            f"the weights in {found} do not fit the network that {folder.path / CONFIG} describes "
+            f"({' '.join(str(error).split())[:200]})"
+        ) from error
+    return model, skipped

@@ -1,0 +1,61 @@
+"""plugins.lock: which packages a run was made with, so that what is missing or has changed can be said."""
+
+import platform
+from typing import Any
+
+import torch
+
+import diffkit
+from diffkit import catalog
+from diffkit.errors import DiffkitError
+from diffkit.kinds import KINDS
+from diffkit.plugins import installed
+
+
+def locked(config: Any) -> dict[str, Any]:
+    """Return the lock of a config: every plugin's version, and the source hash of each chosen component."""
+    components = {}
+    for kind in KINDS.values():
+        chosen = config.get(kind.name) if kind.group and kind.name != "recipe" else None
+        if chosen is not None:
+            entry = catalog.find(kind.name, chosen["name"])
+            components[kind.name] = {
+                "name": chosen["name"],
+                "package": entry.package,
+                "version": entry.version,
+                "sha256": entry.source_hash(),
+            }
+    return {
+        "diffkit": diffkit.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "plugins": {plugin.package: plugin.version for plugin in installed().loaded if plugin.package != "diffkit"},
+        "components": components,
+    }
+
+
+def require(lock: dict[str, Any], run: str) -> None:
+    """Raise :class:`DiffkitError` where a component of a run is no longer installed, with the package to install."""
+    for kind, entry in lock.get("components", {}).items():
+        if kind not in KINDS or not isinstance(entry, dict):
+            continue
+        try:
+            catalog.find(kind, entry["name"])
+        except DiffkitError as error:
+            package = entry.get("package", "the package that brings it")
+            version = f"=={entry['version']}" if entry.get("version") else ""
+            raise DiffkitError(
+                f"{run} needs {kind} '{entry['name']}' of {package}, which is not installed; "
+                f"pip install {package}{version}"
+            ) from error
+
+
+def changes(lock: dict[str, Any], config: Any) -> list[str]:
+    """Return a sentence for each component whose source is not the one the run was trained with."""
+    now = locked(config)["components"]
+    return [
+        f"{kind} '{then['name']}' has changed since the run began ({then['package']} {then['version']}, "
+        f"now {now[kind]['version']})"
+        for kind, then in lock.get("components", {}).items()
+        if kind in now and then["name"] == now[kind]["name"] and then["sha256"] != now[kind]["sha256"]
+    ]

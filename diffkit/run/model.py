@@ -1,0 +1,171 @@
+"""A model: everything a config chooses for going from noise to data, built; no data set is needed for it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffkit.catalog import build
+from diffkit.contracts.data import Encoder, Modality
+from diffkit.contracts.network import DataSpec
+from diffkit.contracts.sampling import Denoise, Grid, Guidance, Sampler
+from diffkit.denoiser import Denoiser
+from diffkit.errors import DiffkitError, did_you_mean, listing
+from diffkit.streams import Streams
+from diffkit.training import autocast
+
+Labels = int | str | Sequence[int | str] | Tensor | None
+
+
+class Model:
+    """A denoiser with the sampler, grid, guidance, encoder and modality of its run.
+
+    Args:
+        config: a checked config.
+        spec: the :class:`DataSpec` of the data.
+        latent: that of what the denoiser models: the same, or the encoder's, with its measured ``std``.
+    """
+
+    def __init__(self, config: Any, spec: DataSpec, latent: DataSpec) -> None:
+        self.config, self.spec, self.latent = config, spec, latent
+        self.device = device_of(config.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            net = build("net", config.net, spec=latent)
+        net.spec = latent
+        optional = {
+            kind: build(kind, config.get(kind), spec=latent)
+            for kind in ("weighting", "times", "noise")
+            if config.get(kind) is not None
+        }
+        schedule = build("schedule", config.schedule, spec=latent)
+        prediction = build("prediction", config.prediction, spec=latent)
+        self.denoiser = Denoiser(net, schedule, prediction, spec=latent, **optional).to(self.device)
+        self.sampler: Sampler = build("sampler", config.sampler, spec=latent)
+        self.grid: Grid | None = self._optional("grid", latent)
+        self.guidance: Guidance | None = self._optional("guidance", latent)
+        self.encoder: Encoder | None = self._optional("encoder", spec)
+        self.modality: Modality = build("modality", config.modality, spec=spec)
+
+    def _optional(self, kind: str, spec: DataSpec) -> Any:
+        return build(kind, self.config[kind], spec=spec) if self.config.get(kind) is not None else None
+
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        label: Labels = None,
+        seed: int | None = None,
+        steps: int | None = None,
+        sampler: Sampler | str | None = None,
+        grid: Grid | str | None = None,
+        guidance: Guidance | str | None = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
+        """Return ``n`` samples ``(n, channels, *shape)``: float32 data on the host.
+
+        Args:
+            n: how many.
+            label: a class by name or index, one for each sample, or none for all classes in turn.
+            seed: of the samples; sample i is the same whatever ``n`` and ``batch_size`` are. The run's own where none.
+            steps: sampling steps, in place of the sampler's.
+            sampler: a sampler or the name of one, in place of the run's.
+            grid: likewise.
+            guidance: likewise.
+            batch_size: how many at once; the run's ``sample.batch_size`` where none.
+
+        Raises:
+            DiffkitError: for a label the run does not have, or a name that is not installed.
+        """
+        if n < 1:
+            raise DiffkitError(f"n={n} is not a number of samples; give 1 or more")
+        labels = self.labels(n, label)
+        size = batch_size or self.config.sample.batch_size
+        chunks = [
+            self.draw(
+                range(start, min(start + size, n)), labels[start : start + size], seed, steps, sampler, grid, guidance
+            )
+            for start in range(0, n, size)
+        ]
+        return torch.cat(chunks)
+
+    @torch.no_grad()
+    def draw(
+        self,
+        indices: Sequence[int],
+        labels: Sequence[int],
+        seed: int | None = None,
+        steps: int | None = None,
+        sampler: Sampler | str | None = None,
+        grid: Grid | str | None = None,
+        guidance: Guidance | str | None = None,
+    ) -> Tensor:
+        """Return one batch: the samples at ``indices`` of the sampling, with ``labels``; see :meth:`sample`."""
+        solver = self._solver(sampler, steps)
+        chosen_grid = build("grid", grid, spec=self.latent) if isinstance(grid, str) else grid or self.grid
+        chosen = (
+            build("guidance", guidance, spec=self.latent) if isinstance(guidance, str) else guidance or self.guidance
+        )
+        self.denoiser.eval()
+        guided: Denoise = chosen(self.denoiser) if chosen else self.denoiser
+        streams = Streams(self.config.seed if seed is None else seed, indices, self.denoiser.noise)
+        noise = streams.draw((self.latent.channels, *self.latent.shape), 0).to(self.device)
+        cond = {"label": torch.tensor(labels, device=self.device)} if self.latent.labels else {}
+        with autocast(self.config.precision, self.device):
+            z = solver(guided, noise, grid=chosen_grid, streams=streams, **cond)
+        x = self.encoder.decode(z) if self.encoder is not None else z
+        return x.float().cpu()
+
+    def _solver(self, sampler: Sampler | str | None, steps: int | None) -> Sampler:
+        if isinstance(sampler, str):
+            return build("sampler", sampler, spec=self.latent, **({} if steps is None else {"steps": steps}))
+        if sampler is not None or steps is None:
+            return sampler or self.sampler
+        return build("sampler", self.config.sampler, spec=self.latent, steps=steps)
+
+    def labels(self, n: int, label: Labels = None) -> list[int]:
+        """Return the label of each of ``n`` samples, from a name, an index, one for each, or none for all in turn."""
+        names = self.latent.labels
+        if label is None:
+            return [i % len(names) for i in range(n)] if names else [0] * n
+        if isinstance(label, Tensor):
+            label = label.tolist()
+        given = [label] if isinstance(label, int | str) else list(_flat(label))
+        if len(given) not in (1, n):
+            given = [given[i % len(given)] for i in range(n)]
+        found = [self._label(one) for one in given]
+        return found * n if len(found) == 1 else found
+
+    def _label(self, label: int | str) -> int:
+        names = self.latent.labels
+        if not names:
+            raise DiffkitError(f"label {label} was asked for, but the run's data has no labels; leave sample.label out")
+        if str(label) in names:
+            return names.index(str(label))
+        if isinstance(label, int) and 0 <= label < len(names):
+            return label
+        shown = listing(names) if len(names) <= 40 else f"{names[0]} … {names[-1]}"
+        raise DiffkitError(
+            f"label {label} is not one of the {len(names)} of this run{did_you_mean(str(label), names)}; "
+            f"its labels: {shown} (or an index from 0 to {len(names) - 1})"
+        )
+
+
+def _flat(values: Iterable[Any]) -> Iterable[Any]:
+    return values
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device that ``device=name`` means; ``auto`` is a GPU where there is one."""
+    if name == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(accelerator)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DiffkitError(
+            f"device={name} is not on this machine ({str(error).splitlines()[0]}); give auto, cpu or cuda"
+        ) from error
+    return device

@@ -1,0 +1,290 @@
+"""A run's life: from a config to a folder with weights and samples, and on again after a stop."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from diffkit.catalog import build
+from diffkit.compose.compose import compose
+from diffkit.compose.source import node
+from diffkit.contracts.data import Dataset
+from diffkit.contracts.network import DataSpec
+from diffkit.contracts.training import Callback, Tracker
+from diffkit.data.stream import BatchStream, fetch
+from diffkit.errors import DiffkitError
+from diffkit.progress import Progress
+from diffkit.run import checkpoint, lock
+from diffkit.run.folder import DATA, LOCKED, RunFolder
+from diffkit.run.load import read_run, read_specs
+from diffkit.run.model import Model
+from diffkit.run.sampling import write_samples
+from diffkit.streams import generator
+from diffkit.training import Step, Trainer
+
+RESUMING = frozenset({"train", "sample", "device", "precision", "sampler", "grid", "guidance", "tracker", "callback"})
+"""What may be changed when a run goes on."""
+
+MEASURED = 1024
+"""How many items the standard deviation of the data is measured on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that ended: its folder, the last step, the sheet of samples, and the signal that stopped it, if one did."""
+
+    path: Path
+    step: int
+    sheet: Path | None = None
+    stopped_by: int | None = None
+
+
+def train(*words: str) -> Run:
+    """Train a run, as ``diffkit WORD…`` does, and return it.
+
+    >>> diffkit.train("recipe=digits", "schedule=cosine", "train.steps=500")        # doctest: +SKIP
+
+    Raises:
+        DiffkitError: for a word that names nothing, a value that does not fit, or data that cannot be read.
+    """
+    return start(compose(*words))
+
+
+def start(config: DictConfig, path: Path | None = None) -> Run:
+    """Train a new run of a checked config, in ``path`` or in a folder of its own under ``config.out``."""
+    dataset = build("data", config.data)
+    config = _with_modality(config, dataset)
+    data, latent = _specs(config, dataset)
+    model = Model(config, data, latent)
+    trainer = _trainer(config, model, dataset)
+    _try_item(model, dataset)
+    model.labels(config.sample.n, _label(config))
+    folder = RunFolder.create(config, path)
+    with folder.locked():
+        try:
+            folder.write(LOCKED, json.dumps(lock.locked(config), indent=1) + "\n")
+            folder.write(DATA, json.dumps({"data": data.asdict(), "latent": latent.asdict()}, indent=1) + "\n")
+            folder.write_config(config)
+        except DiffkitError:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
+        parameters = sum(p.numel() for p in trainer.parameters)
+        print(f"run      {folder.path}")
+        print(f"data     {config.data.name}: {len(dataset)} items of {data.channels} x {_by(data.shape)}")
+        print(f"model    {config.net.name}, {parameters / 1e6:.3g} M parameters, on {model.device}", flush=True)
+        return _carry_on(folder, model, trainer)
+
+
+def resume(run: str | os.PathLike[str], *words: str) -> Run:
+    """Go on training a run from its newest valid checkpoint, as ``diffkit resume RUN WORD…`` does.
+
+    Raises:
+        DiffkitError: where it is not a run, has no valid checkpoint, or has reached its last step.
+    """
+    folder = RunFolder.find(run)
+    config = read_run(folder, words, RESUMING, "resume")
+    with folder.locked():
+        dataset = build("data", config.data)
+        data, latent = read_specs(folder)
+        model = Model(config, data, latent)
+        _try_item(model, dataset)
+        trainer = _trainer(config, model, dataset)
+        found, tensors, numbers, skipped = checkpoint.newest(folder.checkpoints, ("model", "ema", "optimizer"))
+        if numbers["step"] >= config.train.steps:
+            raise DiffkitError(
+                f"{folder.path} has reached step {numbers['step']} of {config.train.steps}; "
+                f"go further: diffkit resume {folder.path} train.steps={2 * numbers['step']}"
+            )
+        try:
+            trainer.restore(tensors, numbers)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise DiffkitError(f"{found} does not fit this run ({' '.join(str(error).split())[:200]})") from error
+        for reason in (*skipped, *lock.changes(folder.read_json(LOCKED), config)):
+            print(f"note     {reason}")
+        folder.trim_metrics(trainer.step)
+        folder.write_config(config)
+        print(f"run      {folder.path}, from step {trainer.step}", flush=True)
+        return _carry_on(folder, model, trainer)
+
+
+def _carry_on(folder: RunFolder, model: Model, trainer: Trainer) -> Run:
+    config, done = model.config, trainer.step
+    tracker: Tracker | None = build("tracker", config.tracker) if config.get("tracker") is not None else None
+    callback: Callback | None = build("callback", config.callback) if config.get("callback") is not None else None
+    if tracker is not None:
+        tracker.start(folder.path, cast("dict[str, Any]", OmegaConf.to_container(config)))
+    sheet: Path | None = None
+    ended_early = False
+    try:
+        with _stop_signals() as stopped, Progress("train", trainer.steps, done) as progress:
+            for step in trainer.run():
+                saved = False
+                if step.number % config.train.log_every == 0 or step.number == trainer.steps:
+                    values = _log(folder, step, progress)
+                    if tracker is not None:
+                        tracker.log(step.number, values)
+                    ended_early = callback is not None and callback.after_log(step.number, values)
+                if _due(step.number, config.train.save_every):
+                    _save(folder, trainer, step)
+                    saved = True
+                if _due(step.number, config.train.sample_every) and step.number < trainer.steps:
+                    sheet = _sample(folder, model, trainer, tracker, quiet=True)
+                    progress.say(f"samples  {sheet}")
+                if stopped or ended_early or step.number == trainer.steps:
+                    if not saved:
+                        _save(folder, trainer, step)
+                    break
+        if stopped:
+            print(f"stopped  at step {trainer.step} of {trainer.steps}; everything is saved")
+            print(f"next     diffkit resume {folder.path}", flush=True)
+            return Run(folder.path, trainer.step, sheet, stopped[0])
+        if ended_early:
+            print(f"ended    at step {trainer.step}, by callback={config.callback.name}")
+        sheet = _sample(folder, model, trainer, tracker)
+    finally:
+        if tracker is not None:
+            tracker.close()
+    print(f"samples  {sheet}")
+    print(
+        f"next     diffkit sample {folder.path} sample.n=64    or    diffkit resume {folder.path} "
+        f"train.steps={2 * trainer.steps}",
+        flush=True,
+    )
+    return Run(folder.path, trainer.step, sheet)
+
+
+def _log(folder: RunFolder, step: Step, progress: Progress) -> dict[str, float]:
+    values = {"loss": step.loss.item(), "grad_norm": step.grad_norm.item(), "lr": step.lr}
+    values["steps_per_second"] = progress.rate(step.number)
+    if not math.isfinite(values["loss"]):
+        raise DiffkitError(
+            f"the loss is {values['loss']} at step {step.number}; the last checkpoint is kept; lower optim.lr, or "
+            f"train.clip, and start again"
+        )
+    folder.log({"step": step.number, **values})
+    progress.update(step.number, loss=values["loss"])
+    return values
+
+
+def _save(folder: RunFolder, trainer: Trainer, step: Step) -> None:
+    if not math.isfinite(step.loss.item()):
+        raise DiffkitError(f"the loss is {step.loss.item()} at step {step.number}; the last checkpoint is kept")
+    checkpoint.write(folder.checkpoints, trainer.tensors(), trainer.numbers())
+
+
+def _sample(folder: RunFolder, model: Model, trainer: Trainer, tracker: Tracker | None, quiet: bool = False) -> Path:
+    target = folder.samples / f"step-{trainer.step:08d}"
+    shutil.rmtree(target, ignore_errors=True)
+    with trainer.average.swapped():
+        sheet = write_samples(model, target, n=model.config.sample.n, quiet=quiet)
+    model.denoiser.train()
+    if tracker is not None:
+        tracker.sheet(trainer.step, sheet)
+    return sheet
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _with_modality(config: DictConfig, dataset: Dataset) -> DictConfig:
+    """Return the config with the data's own modality where none was chosen."""
+    chosen = config.get("modality")
+    if chosen is not None and chosen.name.rpartition(".")[2] != dataset.modality:
+        raise DiffkitError(
+            f"data '{config.data.name}' is of modality '{dataset.modality}', not '{chosen.name}'; leave modality out, "
+            f"or choose other data: data=NAME"
+        )
+    if chosen is not None:
+        return config
+    settled = config.copy()
+    OmegaConf.set_struct(settled, False)
+    settled.modality = OmegaConf.structured(node("modality", dataset.modality))
+    return settled
+
+
+def _specs(config: DictConfig, dataset: Dataset) -> tuple[DataSpec, DataSpec]:
+    """Return the spec of the data and of what the model sees, each with the standard deviation measured."""
+    if len(dataset) == 0:
+        raise DiffkitError(f"data '{config.data.name}' is empty; give it a folder with files: data.path=FOLDER")
+    order = torch.randperm(len(dataset), generator=generator("measure"))[:MEASURED]
+    x, _ = fetch(dataset, order.tolist())
+    data = replace(dataset.spec, std=_deviation(x))
+    if config.get("encoder") is None:
+        return data, data
+    encoder = build("encoder", config.encoder, spec=data)
+    with torch.no_grad():
+        return data, replace(encoder.latent, std=_deviation(encoder.encode(x)))
+
+
+def _deviation(x: torch.Tensor) -> float:
+    return max(x.double().std().item(), 1e-3)
+
+
+def _trainer(config: DictConfig, model: Model, dataset: Dataset) -> Trainer:
+    return Trainer(
+        model.denoiser,
+        BatchStream(dataset, config.train.batch_size, config.seed),
+        build("optim", config.optim),
+        steps=config.train.steps,
+        seed=config.seed,
+        clip=config.train.clip,
+        ema=config.train.ema,
+        precision=config.precision,
+        encoder=model.encoder,
+        augment=build("augment", config.augment) if config.get("augment") is not None else None,
+    )
+
+
+def _try_item(model: Model, dataset: Dataset) -> None:
+    """Refuse before anything is written what would fail at the first step."""
+    if dataset.spec.rank != model.modality.rank:
+        raise DiffkitError(
+            f"modality '{model.modality.name}' has {model.modality.rank} spatial axes, but the data has "
+            f"{dataset.spec.rank}"
+        )
+    x, label = dataset[0]
+    model.modality.check(x, dataset.spec)
+    if model.latent.labels and not 0 <= label < len(model.latent.labels):
+        raise DiffkitError(f"the data's first label is {label}, but it names {len(model.latent.labels)} labels")
+
+
+def _label(config: Any) -> Any:
+    label = config.sample.label
+    return label if isinstance(label, int | str | None) else list(label)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM instead of raising, so that a step is never torn; a second one ends at once."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            signal.default_int_handler(number, frame)
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

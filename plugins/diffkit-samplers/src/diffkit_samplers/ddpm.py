@@ -1,0 +1,40 @@
+"""Ancestral sampling."""
+
+from collections.abc import Callable
+from math import exp, expm1, sqrt
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from diffkit import DiffkitError, Level, StepSampler
+
+
+class DDPM(StepSampler):
+    """A draw from q(x' | x, x_0), the reverse of the forward process given the estimate of x_0.
+
+    With r = exp(λ - λ'), its mean is α' x_0 + σ' r ε and its variance σ'² (1 - r²). Ho et al., "Denoising Diffusion
+    Probabilistic Models" (2020), eq. 6 and 7, for any α and σ. The last step returns x_0 itself. Order 1.
+
+    Args:
+        steps: the number of steps.
+        variance: ``small`` is the variance above, β̃ of the paper, right where x_0 is known. ``large`` is its β, right
+            where x_0 is standard normal: the small one times (1 + SNR') / (1 + SNR).
+    """
+
+    def __init__(self, steps: int = 50, variance: Literal["small", "large"] = "small") -> None:
+        super().__init__(steps)
+        if variance not in ("small", "large"):
+            raise DiffkitError(f"variance={variance} is not known; give variance=small or variance=large")
+        self.variance = variance
+
+    def step(self, x: Tensor, x0: Tensor, now: Level, then: Level, *, draw: Callable[[], Tensor], **_: Any) -> Tensor:
+        """Return the sample at level ``then``."""
+        if then.sigma == 0:
+            return x0
+        kept = then.sigma / now.sigma * exp(now.lam - then.lam)
+        variance = -(then.sigma**2) * expm1(2 * (now.lam - then.lam))
+        if self.variance == "large":
+            variance *= (1 + exp(2 * then.lam)) / (1 + exp(2 * now.lam))
+        mean = torch.add(kept * x, x0, alpha=then.alpha - kept * now.alpha)
+        return torch.add(mean, draw(), alpha=sqrt(variance))

@@ -13,9 +13,9 @@ class DiffkitError(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for a close match of ``word``, else an empty string."""
+    """Return ``" (did you mean 'x'?)"`` for a close match of ``word``, else an empty string."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 def listing(names: Iterable[str]) -> str:

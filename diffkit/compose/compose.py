@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from diffkit import catalog
 from diffkit.compose.conf import CONF
 from diffkit.compose.explain import explained
-from diffkit.compose.settings import Settings, check_settings
-from diffkit.compose.source import GROUPS, node, register
+from diffkit.compose.settings import check_settings
+from diffkit.compose.source import GROUPS, node, register, settings_node
 from diffkit.compose.words import PLAIN, normalise
 from diffkit.errors import DiffkitError, listing
 from diffkit.kinds import KINDS
@@ -100,8 +100,8 @@ def restore(values: Mapping[str, Any], path: str) -> DictConfig:
     with explained():
         config = OmegaConf.create({"recipe": str(values.get("recipe", "none"))})
         with open_dict(config):
-            config.merge_with(OmegaConf.merge(OmegaConf.structured(Settings), plain))
-            for kind in GROUPS - {"recipe"}:
+            config.merge_with(OmegaConf.merge(settings_node(), plain))
+            for kind in (kind for kind in KINDS if kind in GROUPS and kind != "recipe"):
                 chosen = values.get(kind)
                 if chosen is not None:
                     if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str):
@@ -122,6 +122,15 @@ def _refuse_interpolation(value: Any, path: str) -> None:
             _refuse_interpolation(inner, path)
 
 
+def _choice(kind: str, name: Any) -> DictConfig | None:
+    """Return the node of a component, or of a variant in conf/, by its name."""
+    if name is None:
+        return None
+    if (CONF / kind / f"{name}.yaml").is_file():
+        return compose(f"{kind}={name}")[kind]
+    return OmegaConf.structured(node(kind, str(name)))
+
+
 def change(config: DictConfig, words: Sequence[str], allowed: frozenset[str], command: str) -> DictConfig:
     """Return a run's config with ``words`` applied, of which a command allows only some keys.
 
@@ -135,13 +144,11 @@ def change(config: DictConfig, words: Sequence[str], allowed: frozenset[str], co
         key = override.key_or_group
         if key not in allowed and key.partition(".")[0] not in allowed:
             raise DiffkitError(f"diffkit {command} cannot change '{key}'; it takes {listing(allowed)}")
-    chosen = [word for word, o in zip(normal, overrides, strict=True) if o.key_or_group in GROUPS]
     changed = config.copy()
     OmegaConf.set_struct(changed, False)
-    if chosen:
-        fresh = compose(*chosen)
-        for group in (o.key_or_group for o in overrides if o.key_or_group in GROUPS):
-            changed[group] = fresh.get(group)
+    for override in overrides:
+        if override.key_or_group in GROUPS:
+            changed[override.key_or_group] = _choice(override.key_or_group, override.value())
     with explained():
         for override in overrides:
             key = override.key_or_group

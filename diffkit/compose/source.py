@@ -13,7 +13,7 @@ from typing import Any
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from diffkit import catalog
 from diffkit.compose.settings import Settings
@@ -30,6 +30,12 @@ def node(kind: str, name: str) -> Any:
     for option in catalog.options(entry.load()):
         fields.append((option.name, _config_type(option.annotation), _default(option.default)))
     return dataclasses.make_dataclass(f"{kind}_{entry.name}", fields)
+
+
+def settings_node() -> DictConfig:
+    """Return the plain settings, each key typed, as a node that takes further keys."""
+    typed = OmegaConf.structured(Settings)
+    return OmegaConf.create({key: typed._get_node(key) for key in typed})
 
 
 def _default(value: Any) -> Any:
@@ -74,7 +80,7 @@ class DiffkitSource(ConfigSource):
         kind, _, name = _plain(config_path).partition("/")
         header: dict[str, str | None] = {"package": None}
         if kind == "settings" and not name:
-            config = OmegaConf.structured(Settings)
+            config = settings_node()
         elif kind == "recipe":
             package, _, file = catalog.find(kind, name).component.target.partition(":")
             path = _package_folder(package) / file

@@ -1,0 +1,1 @@
+"""Points on spirals, and something of every kind to model them with."""

@@ -1,0 +1,115 @@
+import pytest
+import torch
+from diffkit_video import MovingDigits
+from sklearn.datasets import load_digits
+
+from diffkit import DiffkitError
+
+
+def centres(xs):
+    """Centres of mass (n, frames, 2) of clips (n, 1, frames, height, width)."""
+    light = (xs[:, 0] + 1) / 2
+    mass = light.sum((2, 3))
+    y = (light.sum(3) * torch.arange(xs.shape[3])).sum(2) / mass
+    x = (light.sum(2) * torch.arange(xs.shape[4])).sum(2) / mass
+    return torch.stack((y, x), -1)
+
+
+def clips(data, n=200):
+    items = data.__getitems__(list(range(n)))
+    return torch.stack([x for x, _ in items]), torch.tensor([label for _, label in items])
+
+
+def test_items_are_labelled_clips_in_range():
+    data = MovingDigits(size=20, frames=5, clips=300)
+    xs, labels = clips(data, 300)
+    assert len(data) == 300
+    assert xs.shape == (300, 1, 5, 20, 20)
+    assert xs.dtype == torch.float32
+    assert xs.min() == -1
+    assert 0.9 < xs.max() <= 1
+    assert set(labels.tolist()) == set(range(10))
+    assert data.spec.shape == (5, 20, 20)
+    assert data.spec.labels == tuple("0123456789")
+    assert data.spec.rate == 8
+
+
+def test_an_item_is_the_same_alone_in_a_batch_and_in_another_data_set_of_the_seed():
+    data = MovingDigits(clips=100)
+    x, label = data[17]
+    batch = data.__getitems__([3, 17, 99])
+    assert torch.equal(batch[1][0], x)
+    assert batch[1][1] == label
+    assert torch.equal(MovingDigits(clips=100)[17][0], x)
+    assert not torch.equal(MovingDigits(clips=100, seed=1)[17][0], x)
+
+
+def test_a_digit_moves_in_straight_lines_at_its_speed_until_it_meets_an_edge():
+    data = MovingDigits(size=24, frames=12, slowest=0.5, fastest=2.0, clips=500)
+    which = torch.arange(500)
+    positions = data.positions(which, 12)
+    steps = positions.diff(dim=1)
+    room = 24 - 8
+    assert positions.min() >= 0
+    assert positions.max() <= room
+    for axis in range(2):
+        free = ((positions[:, :-1, axis] - 2).minimum(room - 2 - positions[:, :-1, axis]) > 0) & (
+            (positions[:, 1:, axis] - 2).minimum(room - 2 - positions[:, 1:, axis]) > 0
+        )
+        size = steps[..., axis].abs()
+        speed = size.amax(1, keepdim=True).expand_as(size)  # an edge only shortens a step
+        assert (size - speed)[free].abs().max() < 1e-4
+        turns = steps[:, 1:, axis] * steps[:, :-1, axis] < -1e-6
+        near = (positions[:, 1:-1, axis] < 2) | (positions[:, 1:-1, axis] > room - 2)
+        assert turns.any()
+        assert near[turns].all()
+    speeds = steps.norm(dim=-1)
+    assert speeds.max() <= 2 + 1e-4
+    assert speeds.amax(1).min() >= 0.5 - 1e-4
+
+
+def test_the_picture_is_where_the_position_says():
+    """Linear interpolation keeps the centre of mass, so it moves by exactly as much as the position."""
+    data = MovingDigits(clips=200)
+    xs, _ = clips(data)
+    moved = centres(xs).diff(dim=1)
+    assert (moved - data.positions(torch.arange(200), 8).diff(dim=1)).abs().max() < 1e-3
+
+
+def test_the_digits_are_the_real_ones_and_light_is_kept():
+    images = torch.tensor(load_digits().images / 16, dtype=torch.float32)
+    xs, _ = clips(MovingDigits(clips=50), 50)
+    light = ((xs[:, 0] + 1) / 2).sum((2, 3))
+    assert (light - light[:, :1]).abs().max() < 1e-3
+    totals = images.sum((1, 2))
+    assert (totals[None] - light[:, :1]).abs().amin(1).max() < 1e-3
+
+
+def test_training_and_test_digits_are_different_writings():
+    train, test = MovingDigits(split="train", clips=1), MovingDigits(split="test", clips=1)
+    a, b = train._pictures.flatten(1), test._pictures.flatten(1)
+    assert len(a) + len(b) == len(load_digits().target)
+    assert torch.cdist(a, b).min() > 0
+
+
+def test_the_spec_says_the_standard_deviation():
+    data = MovingDigits()
+    xs = torch.stack([x for x, _ in data.__getitems__(list(range(1000, 3000)))])
+    assert data.spec.std == pytest.approx(xs.std().item(), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"size": 8}, "no room"),
+        ({"frames": 0}, "above 0"),
+        ({"clips": 0}, "above 0"),
+        ({"rate": 0}, "above 0"),
+        ({"slowest": 3.0, "fastest": 2.0}, "slowest=3"),
+        ({"fastest": 9.0}, "the room"),
+        ({"split": "valid"}, "split=valid"),
+    ],
+)
+def test_options_out_of_range_are_refused_in_words(options, says):
+    with pytest.raises(DiffkitError, match=says):
+        MovingDigits(**options)

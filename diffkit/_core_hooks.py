@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffkit.compose.conf import CONF
+from diffkit.paths import CONF
 from diffkit.hookspecs import Component, hookimpl
 
 

@@ -76,7 +76,7 @@ def _train(words: Sequence[str]) -> int:
     """Hand the words to Hydra, which composes and calls back, once a job."""
     import hydra
 
-    from diffkit.compose.conf import CONF
+    from diffkit.paths import CONF
     from diffkit.compose.explain import explained
     from diffkit.compose.source import register
     from diffkit.compose.words import normalise, split_flags

@@ -124,7 +124,7 @@ def _header(path: Path) -> dict[str, str | None]:
 def _package_folder(package: str) -> Path:
     import importlib.util
 
-    from diffkit.compose.conf import CONF
+    from diffkit.paths import CONF
 
     if package == "diffkit.conf":
         return CONF

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffkit.contracts.network import DataSpec
 from diffkit.errors import DiffkitError, listing
+from diffkit.paths import cache_folder
 
 Result = TypeVar("Result")
 
@@ -177,10 +178,3 @@ def _ahead(function: Callable[[Path], Result], files: list[Path]) -> Iterable[Re
         while waiting:
             yield waiting.pop(0).result()
             waiting.extend(pool.submit(function, file) for file in islice(iterator, 1))
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again: ``DIFFKIT_CACHE``, or ``diffkit`` in the user's cache."""
-    given = os.environ.get("DIFFKIT_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given) if given else Path(base, "diffkit")

@@ -1,0 +1,195 @@
+"""What the loop around the network costs: diffkit's sampling and training beside hand-written loops.
+
+    python benchmarks/loop.py [--json]
+
+Both loops of a pair run in turn, so that a machine that slows down slows both; the figure is the median of the pairs'
+ratios. The network is the default recipe's UNet at 32x32; the second table has a network so small that only the loop
+remains, and gives microseconds a step.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from diffkit import DataSpec, Denoiser, build, levels
+from diffkit.data.stream import BatchStream
+from diffkit.training import Trainer
+
+SPEC = DataSpec(channels=3, shape=(32, 32), labels=tuple("0123456789"), std=0.5)
+STEPS, SAMPLES, BATCH = 10, 8, 8
+
+
+class Noise:
+    """A data set of noise, in memory."""
+
+    modality = "image"
+    spec = SPEC
+
+    def __init__(self) -> None:
+        self.x = torch.randn(512, 3, 32, 32, generator=torch.Generator().manual_seed(0)) / 2
+        self.labels = torch.arange(512) % 10
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.x[index], int(self.labels[index])
+
+
+def pairs(ours: Callable[[], object], theirs: Callable[[], object], count: int) -> tuple[float, float, float]:
+    """Return the median time of each in seconds, and the median ratio of ours to theirs, pair by pair."""
+    ours(), theirs()
+    times = []
+    for i in range(count):
+        measured = {}
+        for function in (ours, theirs) if i % 2 else (theirs, ours):
+            began = time.perf_counter()
+            function()
+            measured[function] = time.perf_counter() - began
+        times.append((measured[ours], measured[theirs]))
+    return (
+        statistics.median(a for a, _ in times),
+        statistics.median(b for _, b in times),
+        statistics.median(a / b for a, b in times),
+    )
+
+
+def sampling(net: nn.Module, count: int) -> dict[str, float]:
+    """Time DDIM over a uniform grid, ours and by hand."""
+    denoiser = Denoiser(net, "cosine", "edm").eval()
+    sampler = build("sampler", "ddim", steps=STEPS)
+    noise = torch.randn(SAMPLES, 3, 32, 32)
+    label = torch.arange(SAMPLES) % 10
+    path = levels(denoiser.schedule, 1 - torch.arange(STEPS, dtype=torch.float64) / STEPS, like=noise)
+    scales = [(at.alpha, at.sigma, *denoiser.prediction.coefficients(at.alpha, at.sigma)) for at in path[:-1]]
+    lams = [at.tensor.expand(SAMPLES) for at in path]
+
+    @torch.no_grad()
+    def by_hand() -> Tensor:
+        x = path[0].sigma * noise
+        for i, (alpha, sigma, skip, out, inner) in enumerate(scales):
+            x0 = skip * x + out * net(inner * x, lams[i], label=label)
+            following = path[i + 1]
+            x = following.alpha * x0 + following.sigma / sigma * (x - alpha * x0)
+        return x
+
+    assert torch.allclose(sampler(denoiser, noise, label=label), by_hand(), atol=1e-3)
+    ours, theirs, ratio = pairs(lambda: sampler(denoiser, noise, label=label), by_hand, count)
+    return {"ms_per_step": 1e3 * ours / STEPS, "by_hand_ms_per_step": 1e3 * theirs / STEPS, "ratio": ratio}
+
+
+def training(count: int) -> dict[str, float]:
+    """Time training steps, ours and by hand: the same network, loss, optimizer, clipping and average."""
+    data, torch_rate = Noise(), 1e-4
+    torch.manual_seed(0)
+    denoiser = Denoiser(build("net", "unet", spec=SPEC), "cosine", "edm", weighting="edm", spec=SPEC)
+    optimizer = build("optim", "adamw", lr=torch_rate)
+    trainer = Trainer(denoiser, BatchStream(data, BATCH, 0), optimizer, steps=10**9)
+    steps = trainer.run()
+
+    torch.manual_seed(0)
+    net = build("net", "unet", spec=SPEC)
+    adamw = build("optim", "adamw", lr=torch_rate).create(net)
+    average = [p.detach().clone() for p in net.parameters()]
+    schedule, prediction = denoiser.schedule, denoiser.prediction
+    order = torch.randperm(len(data))
+    position = 0
+
+    def by_hand() -> None:
+        nonlocal position
+        index = order[torch.arange(position, position + BATCH) % len(data)]
+        position += BATCH
+        x0, label = data.x[index], data.labels[index]
+        noise, t = torch.randn_like(x0), torch.rand(BATCH, dtype=torch.float64)
+        alpha, sigma, lam = schedule.alpha(t), schedule.sigma(t), schedule.lam(t)
+        column = {"alpha": alpha, "sigma": sigma}
+        column["skip"], column["out"], column["inner"] = prediction.coefficients(alpha, sigma)
+        c = {name: value.float().reshape(-1, 1, 1, 1) for name, value in column.items()}
+        noisy = c["alpha"] * x0 + c["sigma"] * noise
+        target = (x0 - c["skip"] * noisy) / c["out"]
+        adamw.zero_grad(set_to_none=True)
+        loss = (net(c["inner"] * noisy, lam.float(), label=label) - target).square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        adamw.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(average, list(net.parameters()), 1e-3)
+
+    net.train()
+    ours, theirs, ratio = pairs(lambda: next(steps), by_hand, count)
+    steps.close()
+    return {"ms_per_step": 1e3 * ours, "by_hand_ms_per_step": 1e3 * theirs, "ratio": ratio}
+
+
+class Tiny(nn.Module):
+    """A network that costs nearly nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 16)
+
+    def forward(self, x: Tensor, lam: Tensor) -> Tensor:
+        return self.layer(x) * lam[:, None]
+
+
+def overhead(count: int) -> dict[str, float]:
+    """Return the microseconds a denoiser evaluation costs beyond the bare forward, for every installed sampler."""
+    from diffkit import catalog
+
+    steps, noise, net = 50, torch.randn(16, 16), Tiny()
+    denoiser = Denoiser(net, "cosine", "edm").eval()
+    lam = torch.zeros(16)
+    found = {}
+    for name in catalog.names("sampler"):
+        sampler = build("sampler", name, steps=steps)
+        before = denoiser.evaluations
+        sampler(denoiser, noise)
+        evaluations = denoiser.evaluations - before
+
+        @torch.no_grad()
+        def bare(evaluations: int = evaluations) -> None:
+            for _ in range(evaluations):
+                net(noise, lam)
+
+        def whole(sampler: Callable[..., Tensor] = sampler) -> None:
+            sampler(denoiser, noise)
+
+        ours, theirs, _ = pairs(whole, bare, count)
+        found[name] = 1e6 * (ours - theirs) / steps
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object on the last line")
+    parser.add_argument("--pairs", type=int, default=25, help="how many pairs of runs to time")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    net = build("net", "unet", spec=SPEC).eval()
+    result = {
+        "sampling": sampling(net, arguments.pairs),
+        "training": training(arguments.pairs),
+        "overhead_us_per_step": overhead(arguments.pairs),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    for name in ("sampling", "training"):
+        row = result[name]
+        print(
+            f"{name:9} {row['ms_per_step']:8.2f} ms a step, by hand {row['by_hand_ms_per_step']:8.2f} ms, "
+            f"overhead {100 * (row['ratio'] - 1):+.2f} %"
+        )
+    print("a step over the bare forward of a tiny network, in microseconds:")
+    for name, value in result["overhead_us_per_step"].items():
+        print(f"  {name:10} {value:6.1f}")
+    if arguments.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffkit.paths import CONF
 from diffkit.hookspecs import Component, hookimpl
+from diffkit.paths import CONF
 
 
 @hookimpl

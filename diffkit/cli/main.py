@@ -76,10 +76,10 @@ def _train(words: Sequence[str]) -> int:
     """Hand the words to Hydra, which composes and calls back, once a job."""
     import hydra
 
-    from diffkit.paths import CONF
     from diffkit.compose.explain import explained
     from diffkit.compose.source import register
     from diffkit.compose.words import normalise, split_flags
+    from diffkit.paths import CONF
 
     overrides, flags = split_flags(words)
     own_config = any(flag.startswith(("--config-name", "-cn", "--config-dir", "-cd")) for flag in flags)

@@ -11,13 +11,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffkit import catalog
-from diffkit.paths import CONF
 from diffkit.compose.explain import explained
 from diffkit.compose.settings import check_settings
 from diffkit.compose.source import GROUPS, node, register, settings_node
 from diffkit.compose.words import PLAIN, normalise
 from diffkit.errors import DiffkitError, listing
 from diffkit.kinds import KINDS
+from diffkit.paths import CONF
 
 
 @contextmanager

@@ -79,6 +79,7 @@ class DiffkitSource(ConfigSource):
         """Return the node at ``kind/name``; raise :class:`~diffkit.DiffkitError` where two plugins contest it."""
         kind, _, name = _plain(config_path).partition("/")
         header: dict[str, str | None] = {"package": None}
+        config: Any
         if kind == "settings" and not name:
             config = settings_node()
         elif kind == "recipe":

@@ -82,7 +82,8 @@ class RunFolder:
             part.write_text(text, encoding="utf-8")
             part.replace(self.path / name)
         except OSError as error:
-            raise DiffkitError(f"{self.path / name} cannot be written ({error.strerror})") from error
+            part.unlink(missing_ok=True)
+            raise self._unwritable(name, error) from error
 
     def read_config(self) -> dict[str, Any]:
         """Return what config.yaml holds, unresolved and unchecked."""
@@ -112,8 +113,11 @@ class RunFolder:
 
     def log(self, values: Mapping[str, Any]) -> None:
         """Append a line to metrics.jsonl."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        try:
+            with (self.path / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise self._unwritable(METRICS, error) from error
 
     def trim_metrics(self, step: int) -> None:
         """Drop the lines that a resumed run will write again: those after ``step``, and a torn last one."""
@@ -129,10 +133,20 @@ class RunFolder:
                 continue
         self.write(METRICS, "".join(kept))
 
+    def _unwritable(self, name: str, error: OSError) -> DiffkitError:
+        return DiffkitError(
+            f"{self.path / name} cannot be written ({error.strerror}); make room or give write permission, then "
+            f"diffkit resume {self.path}"
+        )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training into this folder; the lock ends with the process, however it ends."""
-        with (self.path / ".lock").open("a") as file:
+        try:
+            file = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise self._unwritable(".lock", error) from error
+        with file:
             try:
                 _lock(file.fileno())
             except OSError as error:

@@ -74,7 +74,8 @@ class Denoiser(nn.Module):
         self.evaluations += 1
         if isinstance(at, Level):
             c_skip, c_out, c_in = self.prediction.coefficients(at.alpha, at.sigma)
-            return c_skip * x + c_out * self.net(c_in * x, at.tensor.expand(len(x)), **cond)
+            output = self.net(c_in * x, at.tensor.expand(len(x)), **cond)
+            return torch.add(c_skip * x, output, alpha=c_out)
         t = torch.as_tensor(at, dtype=torch.float64).expand(len(x))
         coefficients = self.prediction.coefficients(self.schedule.alpha(t), self.schedule.sigma(t))
         table = torch.stack((*coefficients, self.schedule.lam(t))).to(x)

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from diffkit.contracts.sampling import Denoise, Sampler
 from diffkit.contracts.schedule import Level, Schedule, levels
+from diffkit.sampler import uniform_times
 from diffkit.streams import Streams
 from diffkit.testing.mixture import GaussianMixture, MixtureDenoiser
 
 
 class _Schedule:
-    """λ falls linearly from 8 to -8, and ``total(λ)`` says how α and σ share it: what kinds of schedule differ in."""
+    """λ falls linearly from 8 to -8; α as a function of λ is where kinds of schedule differ."""
 
     def __init__(self, name: str, alpha: Callable[[Tensor], Tensor]) -> None:
         self.name, self._alpha = name, alpha
@@ -54,10 +55,10 @@ class _Watched:
 def check_sampler(sampler: Sampler | type[Sampler]) -> None:
     """Raise ``AssertionError``, with a sentence that says what is wrong, unless ``sampler`` keeps its contract.
 
-    On mixtures with an exact denoiser, under a variance-preserving, a straight and a variance-exploding schedule: samples
-    are finite with 1, 2, 3, 5 and 20 steps and keep shape and dtype; the grid is followed; a sample is the same
-    alone and in a batch, and the same again from the same streams; the noise is left as it was; and with more steps the
-    samples come closer to the data.
+    On mixtures with an exact denoiser, under a variance-preserving, a straight and a variance-exploding schedule:
+    samples are finite with 1, 2, 3, 5 and 20 steps and keep shape and dtype; the grid is followed; a sample is the same
+    alone and in a batch, and the same again from the same streams; the noise is left as it was; and with many steps
+    samples follow the distribution of the data.
 
     Args:
         sampler: the class, which is constructed with ``steps`` alone, or an instance with the options to check.
@@ -82,32 +83,31 @@ def _noise(n: int, dim: int) -> Tensor:
     return torch.randn(n, dim, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def _uniform(schedule: Schedule, steps: int) -> Tensor:
-    return 1 - torch.arange(steps, dtype=torch.float64) / steps
+class _ShorterGrid:
+    """A grid unlike the default: from t=0.9 to a little above 0.1."""
 
-
-def _shorter(schedule: Schedule, steps: int) -> Tensor:
-    return 0.9 - 0.8 * torch.arange(steps, dtype=torch.float64) / steps
+    def __call__(self, schedule: Schedule, steps: int) -> Tensor:
+        return 0.9 - 0.8 * torch.arange(steps, dtype=torch.float64) / steps
 
 
 def _check_outputs(sampler: Sampler | type[Sampler], schedule: Schedule, where: str) -> None:
     for steps in (1, 2, 3, 5, 20):
-        for grid in (None, _shorter):
+        for grid in (None, _ShorterGrid()):
             watched = _Watched(MixtureDenoiser(GaussianMixture.ring8(), schedule))
             noise = _noise(4, 2)
             before = noise.clone()
             x = _with_steps(sampler, steps)(watched, noise, grid=grid, streams=Streams(0, range(4)))
-            assert x.shape == noise.shape and x.dtype == noise.dtype, (
+            assert (x.shape, x.dtype) == (noise.shape, noise.dtype), (
                 f"{where} returns {x.dtype} {tuple(x.shape)} for noise {noise.dtype} {tuple(noise.shape)}; "
                 f"samples have the shape and dtype of the noise"
             )
             assert x.isfinite().all(), f"{where} returns NaN or infinity with {steps} steps"
             assert torch.equal(noise, before), f"{where} changes the noise it is given; it has to leave it as it was"
-            asked = [level.lam for level in levels(schedule, (grid or _uniform)(schedule, steps), like=noise)]
+            asked = [level.lam for level in levels(schedule, (grid or uniform_times)(schedule, steps), like=noise)]
             missed = [lam for lam in asked[:-1] if lam not in watched.visited]
             assert not missed, (
-                f"{where} never evaluates the denoiser at λ={missed[0]:.4g}, where the grid of {steps} steps asks it to; "
-                f"step on the times the grid returns, or uniformly in t without one"
+                f"{where} never evaluates the denoiser at λ={missed[0]:.4g}, where the grid of {steps} steps asks "
+                f"it to; step on the times the grid returns, or uniformly in t without one"
             )
 
 
@@ -121,8 +121,8 @@ def _check_streams(sampler: Sampler | type[Sampler], schedule: Schedule, where: 
     )
     alone = five(denoiser, noise[3:4], streams=Streams(0, [3]))
     assert torch.allclose(x[3:4], alone, rtol=0, atol=1e-9), (
-        f"{where} returns another sample 3 in a batch of one than in a batch of five; draw fresh noise from the streams, "
-        f"and let no sample depend on another"
+        f"{where} returns another sample 3 in a batch of one than in a batch of five; draw fresh noise from the "
+        f"streams, and let no sample depend on another"
     )
 
 
@@ -130,25 +130,24 @@ def _check_convergence(sampler: Sampler | type[Sampler], schedule: Schedule, whe
     mixture = GaussianMixture.soft3()
     data = mixture.sample(4000, torch.Generator().manual_seed(1))
     floor = _distance(mixture.sample(2000, torch.Generator().manual_seed(2)), data)
-    few, many = (
-        _distance(
-            _with_steps(sampler, steps)(
-                MixtureDenoiser(mixture, schedule), _noise(2000, 2), streams=Streams(0, range(2000))
-            ).flatten(1),
-            data,
-        )
-        for steps in (4, 100)
+    few, many = (_distance(_drawn(_with_steps(sampler, steps), mixture, schedule), data) for steps in (4, 100))
+    assert many < 2.5 * floor, (
+        f"{where} is {few:.3f} away from the data with 4 steps and {many:.3f} with 100 (exact draws: {floor:.3f}); "
+        f"with many steps samples follow the distribution of the data"
     )
-    assert many < max(4 * floor, 0.08) and many < few + floor, (
-        f"{where} is {few:.3f} away from the data with 4 steps and {many:.3f} with 100 (exact draws: {floor:.3f}); it has to "
-        f"come as close as exact draws"
-    )
+
+
+def _drawn(sampler: Sampler, mixture: GaussianMixture, schedule: Schedule) -> Tensor:
+    """Return 2000 samples, with fresh noise from torch's own generator: one stream a sample would take long."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return sampler(MixtureDenoiser(mixture, schedule), _noise(2000, 2)).flatten(1)
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
     """Return the Wasserstein-1 distance of two sets of points ``(n, 2)``, averaged over eight directions."""
     angles = torch.arange(8, dtype=torch.float64) * torch.pi / 8
     directions = torch.stack((angles.cos(), angles.sin()))
-    levels_ = torch.linspace(0.002, 0.998, 500, dtype=torch.float64)
-    quantiles = [torch.quantile(points @ directions, levels_, dim=0) for points in (a, b)]
+    ranks = torch.linspace(0.002, 0.998, 500, dtype=torch.float64)
+    quantiles = [torch.quantile(points @ directions, ranks, dim=0) for points in (a, b)]
     return (quantiles[0] - quantiles[1]).abs().mean().item()

@@ -18,7 +18,7 @@ def check_schedule(schedule: Schedule) -> None:
         for shape in ((), (3,), (2, 3, 1)):
             t = torch.full(shape, 0.5, dtype=dtype)
             for method, value in {**{m: f(t) for m, f in functions.items()}, "time": schedule.time(0 * t)}.items():
-                assert value.shape == t.shape and value.dtype == dtype, (
+                assert (value.shape, value.dtype) == (t.shape, dtype), (
                     f"{name}.{method} returns {value.dtype} {tuple(value.shape)} for {dtype} {tuple(shape)}; "
                     f"a schedule keeps shape and dtype"
                 )
@@ -28,8 +28,8 @@ def check_schedule(schedule: Schedule) -> None:
     for symbol, value in (("α", alpha), ("σ", sigma)):
         bad = ~(value.isfinite() & (value > 0))
         assert not bad.any(), (
-            f"{name}: {symbol} is {value[bad][0]:g} at t={t[bad][0]:g}; it has to be positive and finite on all of [0, 1]: "
-            f"cut a little off the end where λ is infinite"
+            f"{name}: {symbol} is {value[bad][0]:g} at t={t[bad][0]:g}; it has to be positive and finite on all of "
+            f"[0, 1]: cut a little off the end where λ is infinite"
         )
     rising = lam.diff() >= 0
     assert not rising.any(), f"{name}: λ does not fall after t={t[:-1][rising][0]:g}; it has to be strictly decreasing"
@@ -38,7 +38,8 @@ def check_schedule(schedule: Schedule) -> None:
     assert gap.max() < 1e-8, f"{name}: λ differs from log(α/σ) by {gap.max():.2g} at t={t[gap.argmax()]:g}"
     gap = (schedule.time(lam) - t).abs()
     assert gap.max() < 1e-10, (
-        f"{name}: time(lam(t)) differs from t by {gap.max():.2g} at t={t[gap.argmax()]:g}; time is the inverse of lam, to 1e-10"
+        f"{name}: time(lam(t)) differs from t by {gap.max():.2g} at t={t[gap.argmax()]:g}; "
+        f"time is the inverse of lam, to 1e-10"
     )
     beyond = schedule.time(torch.stack((lam[0] + 5, lam[-1] - 5)))
     assert ((beyond >= 0) & (beyond <= 1)).all(), (

@@ -85,8 +85,8 @@ def test_the_digits_are_the_real_ones_and_light_is_kept():
     assert (totals[None] - light[:, :1]).abs().amin(1).max() < 1e-3
 
 
-def test_training_and_test_digits_are_different_writings():
-    train, test = MovingDigits(split="train", clips=1), MovingDigits(split="test", clips=1)
+def test_training_and_held_out_digits_are_different_writings():
+    train, test = MovingDigits(split="train", clips=1), MovingDigits(split="held_out", clips=1)
     a, b = train._pictures.flatten(1), test._pictures.flatten(1)
     assert len(a) + len(b) == len(load_digits().target)
     assert torch.cdist(a, b).min() > 0

@@ -30,7 +30,7 @@ class MovingDigits:
         clips: how many clips there are.
         slowest: the least speed, in pixels a frame.
         fastest: the greatest.
-        split: ``"train"`` draws on 70 % of the digits, ``"test"`` on the rest.
+        split: ``"train"`` draws on 70 % of the digits, ``"held_out"`` on the rest.
         seed: of the random numbers; the split does not depend on it.
     """
 
@@ -44,7 +44,7 @@ class MovingDigits:
         clips: int = 20_000,
         slowest: float = 1.0,
         fastest: float = 2.0,
-        split: Literal["train", "test"] = "train",
+        split: Literal["train", "held_out"] = "train",
         seed: int = 0,
     ) -> None:
         if size <= DIGIT:
@@ -56,8 +56,8 @@ class MovingDigits:
                 f"slowest={slowest:g} and fastest={fastest:g} have to be 0 <= slowest <= fastest <= {size - DIGIT}, "
                 f"the room that an {DIGIT}x{DIGIT} digit has on a canvas of {size}"
             )
-        if split not in ("train", "test"):
-            raise DiffkitError(f"split={split} is neither train nor test")
+        if split not in ("train", "held_out"):
+            raise DiffkitError(f"split={split} is neither train nor held_out")
         digits = load_digits()
         order = torch.randperm(len(digits.target), generator=generator("moving_digits", "split"))
         cut = round(TRAINING_SHARE * len(order))

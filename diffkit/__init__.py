@@ -12,7 +12,7 @@ from diffkit.lazy import lazily
 
 if TYPE_CHECKING:
     from diffkit.catalog import build
-    from diffkit.compose.compose import compose
+    from diffkit.config.compose import compose
     from diffkit.contracts.network import DataSpec
     from diffkit.contracts.schedule import Level, derivatives, levels
     from diffkit.data.folder import FolderData
@@ -34,7 +34,7 @@ _lazy = {
     "StepSampler": "diffkit.sampler",
     "Streams": "diffkit.streams",
     "build": "diffkit.catalog",
-    "compose": "diffkit.compose.compose",
+    "compose": "diffkit.config.compose",
     "derivatives": "diffkit.contracts.schedule",
     "generator": "diffkit.streams",
     "levels": "diffkit.contracts.schedule",

@@ -107,7 +107,8 @@ def find(kind: str, name: str) -> Entry:
     if package:
         found = tuple(entry for entry in found if entry.package.replace("-", "_") == package.replace("-", "_"))
     if len(found) > 1:
-        choices = " or ".join(f"{kind}={entry.package}.{plain}" for entry in found)
+        word = f"{kind}=" if KINDS[kind].group else "diffkit "
+        choices = " or ".join(f"{word}{entry.package}.{plain}" for entry in found)
         raise DiffkitError(
             f"{kind} '{name}' is registered by {' and by '.join(entry.package for entry in found)}; "
             f"say which one: {choices}"

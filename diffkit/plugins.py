@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import pluggy
 from diffkit import hookspecs
 from diffkit.errors import did_you_mean
 from diffkit.hookspecs import PROJECT, Component
-from diffkit.kinds import KINDS
+from diffkit.kinds import KINDS, Kind
 
 DISABLE = "DIFFKIT_DISABLE_PLUGINS"
 
@@ -58,7 +59,7 @@ def load_plugins(points: Iterable[EntryPoint] | None = None, disabled: Iterable[
         try:
             module = point.load()
             found.loaded.append(_register(manager, module, point.name, package, _point_version(point)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
             found.quarantined[package] = reason
     return found
@@ -79,23 +80,37 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, name: str, pack
     plugin_name = f"{package}:{name}"
     manager.register(module, name=plugin_name)
     try:
-        components = {kind.name: _call(manager, kind.hook, plugin_name) for kind in KINDS.values()}
-    except Exception:
+        components = {kind.name: _call(manager, kind, plugin_name) for kind in KINDS.values()}
+    except BaseException:
         manager.unregister(name=plugin_name)
         raise
     return Plugin(name, package, version, {kind: found for kind, found in components.items() if found})
 
 
-def _call(manager: pluggy.PluginManager, hook: str, plugin_name: str) -> tuple[Component, ...]:
+def _call(manager: pluggy.PluginManager, kind: Kind, plugin_name: str) -> tuple[Component, ...]:
     """Call one hook of one plugin, so that what goes wrong is laid at its own door."""
-    components: list[Component] = []
-    for implementation in getattr(manager.hook, hook).get_hookimpls():
+    components: dict[str, Component] = {}
+    for implementation in getattr(manager.hook, kind.hook).get_hookimpls():
         if implementation.plugin_name == plugin_name:
-            for component in implementation.function():
-                if not isinstance(component, Component):
-                    raise PluginError(f"its '{hook}' yields {component!r}, which is not a diffkit.Component")
-                components.append(component)
-    return tuple(components)
+            yielded = implementation.function()
+            if not isinstance(yielded, Iterable):
+                raise PluginError(f"its '{kind.hook}' returns {yielded!r}; yield diffkit.Component records")
+            for component in yielded:
+                _check(component, kind)
+                if component.name in components:
+                    raise PluginError(f"it registers {kind.name} '{component.name}' twice")
+                components[component.name] = component
+    return tuple(components.values())
+
+
+def _check(component: object, kind: Kind) -> None:
+    if not isinstance(component, Component):
+        raise PluginError(f"its '{kind.hook}' yields {component!r}, which is not a diffkit.Component")
+    what = f"it registers {kind.name} '{component.name}'"
+    if not re.fullmatch(r"\w+", str(component.name)):
+        raise PluginError(f"{what}, whose name is not letters, digits and underscores")
+    if not re.fullmatch(r"[\w.]+:[^:]+", str(component.target)):
+        raise PluginError(f"{what}, whose target '{component.target}' is not of the form package.module:Class")
 
 
 def _package(point: EntryPoint) -> str:

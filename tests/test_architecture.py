@@ -16,7 +16,7 @@ FLOORS = (
     ("streams", "contracts"),
     ("denoiser", "sampler", "data", "sheet", "ema", "progress"),
     ("training", "testing"),
-    ("compose",),
+    ("config",),
     ("run",),
     ("cli",),
     ("__main__",),

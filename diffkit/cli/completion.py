@@ -95,7 +95,7 @@ def _options(kind: str) -> set[str]:
 
 
 def _keys() -> Iterator[str]:
-    from diffkit.compose.settings import Sample, Settings, Train
+    from diffkit.config.settings import Sample, Settings, Train
 
     yield from (name for name in vars(Settings()) if name not in ("train", "sample"))
     yield from (f"train.{name}" for name in vars(Train()))

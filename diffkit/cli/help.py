@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diffkit import catalog
-from diffkit.compose.settings import Sample, Settings, Train
+from diffkit.config.settings import Sample, Settings, Train
 from diffkit.kinds import KINDS
 
 EXAMPLES = (

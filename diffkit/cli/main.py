@@ -58,7 +58,7 @@ def run(words: Sequence[str]) -> int:
     if first and "=" not in first and not first.startswith(("-", "+", "~")):
         from diffkit import catalog
 
-        if first not in catalog.names("command"):
+        if first.rpartition(".")[2] not in {entry.name for entry in catalog.entries("command")}:
             from diffkit.errors import did_you_mean, listing
 
             commands = catalog.names("command")
@@ -76,9 +76,9 @@ def _train(words: Sequence[str]) -> int:
     """Hand the words to Hydra, which composes and calls back, once a job."""
     import hydra
 
-    from diffkit.compose.explain import explained
-    from diffkit.compose.source import register
-    from diffkit.compose.words import normalise, split_flags
+    from diffkit.config.explain import explained
+    from diffkit.config.source import register
+    from diffkit.config.words import normalise, split_flags
     from diffkit.paths import CONF
 
     overrides, flags = split_flags(words)
@@ -117,7 +117,7 @@ def _job(config: "DictConfig") -> int:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from diffkit.compose.compose import finish
+    from diffkit.config.compose import finish
     from diffkit.run.train import start
 
     hydra_config = HydraConfig.get()

@@ -1,41 +1,45 @@
 """Data sets made of a user's own files: one class a sub-folder, decoded once, nothing silently left out."""
 
-import hashlib
 import os
-import tempfile
 import warnings
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffkit.contracts.network import DataSpec
+from diffkit.data.store import decoded
 from diffkit.errors import DiffkitError, listing
-from diffkit.paths import cache_folder
-
-Result = TypeVar("Result")
 
 
 class FolderData:
     """A folder of files as labelled items; a plugin's folder data set inherits this and says how to decode.
 
     Sub-folders are classes, named by the folder; files at the top have no label, and a folder with both is an error.
-    Every file is decoded once, into a memory-mapped array in the user's cache (``DIFFKIT_CACHE``, by default
-    ``~/.cache/diffkit``), and later runs open that array unless a file changed. Files that cannot be decoded are
-    skipped, counted and named in a warning.
+    Links are followed; names that start with a dot are passed over. Every file is decoded once, into a memory-mapped
+    array in the user's cache (``DIFFKIT_CACHE``, by default ``~/.cache/diffkit``), and later runs open that array
+    unless a file changed. Files that cannot be decoded are skipped, counted and named in a warning; so are files of
+    other types, and classes of which nothing is left.
 
     Args:
         path: the folder.
         suffixes: the file names to read, such as ``(".png", ".jpg")``, in lower case.
-        decode: returns a file as an array ``(channels, *shape)`` of ``dtype``; whatever it raises skips the file.
+        decode: returns a file as an array ``(channels, *shape)`` of ``dtype``; whatever it raises skips the file. It
+            is called in several threads.
         spec: channels, shape and rate of the items; the labels are filled in from the folders.
         dtype: ``"uint8"`` or ``"int16"``: the full range stands for [-1, 1].
         salt: whatever else changes what ``decode`` returns, to tell cached arrays apart.
+
+    Attributes:
+        files: the path of every item.
+        skipped: why each file that was skipped could not be decoded, by its name inside the folder.
+
+    Raises:
+        DiffkitError: where the folder is missing, unreadable, holds nothing that can be decoded, or has files both at
+            the top and in classes; and where the cache cannot be written.
     """
 
     modality: str
@@ -49,132 +53,101 @@ class FolderData:
         dtype: str = "uint8",
         salt: str = "",
     ) -> None:
+        if not str(path):
+            raise DiffkitError("no folder is given; say where the files are: data.path=FOLDER")
         self.path = Path(path).expanduser()
-        files, labels, classes = scan(self.path, tuple(suffixes))
-        self.skipped: dict[str, str] = {}
-        self._items, kept = self._decoded(files, decode, (spec.channels, *spec.shape), dtype, salt)
-        self.files = [files[i] for i in kept]
-        self._labels = [labels[i] for i in kept]
-        self.spec = DataSpec(spec.channels, spec.shape, classes, spec.std, spec.rate)
-        if self.skipped:
-            first = "; ".join(f"{name} ({why})" for name, why in list(self.skipped.items())[:5])
-            more = f"; and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""
-            warnings.warn(
-                f"{self.path}: skipped {len(self.skipped)} of {len(files)} files: {first}{more}", stacklevel=2
-            )
+        names, others = scan(self.path, tuple(suffixes))
+        self._items, kept, self.skipped = decoded(
+            self.path, names, decode, (spec.channels, *spec.shape), np.dtype(dtype), salt
+        )
+        self.files = [self.path / name for name in kept]
+        classes = sorted(_classes(kept))
+        label_of = {name: label for label, name in enumerate(classes)}
+        self._labels = [label_of.get(_class(name), 0) for name in kept]
+        self.spec = DataSpec(spec.channels, spec.shape, tuple(classes), spec.std, spec.rate)
+        self._warn(len(names), others, _classes(names) - set(classes))
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._scaled(np.asarray(self._items[index])), self._labels[index]
+        return self._scaled(self._items[[index]])[0], self._labels[index]
 
     def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, int]]:
-        xs = self._scaled(np.stack([self._items[i] for i in indices]))
-        return [(x, self._labels[i]) for x, i in zip(xs, indices, strict=True)]
+        xs = self._scaled(self._items[indices])
+        return [(x, self._labels[i]) for x, i in zip(xs.unbind(), indices, strict=True)]
 
     @staticmethod
     def _scaled(array: np.ndarray) -> Tensor:
-        scaled = torch.from_numpy(np.array(array, dtype=np.float32))
-        return scaled / 127.5 - 1 if array.dtype == np.uint8 else scaled / 32768
+        scaled = torch.from_numpy(array).float()
+        return scaled.div_(127.5).sub_(1) if array.dtype == np.uint8 else scaled.div_(32768)
 
-    def _decoded(
-        self, files: list[Path], decode: Callable[[Path], np.ndarray], shape: tuple[int, ...], dtype: str, salt: str
-    ) -> tuple[np.ndarray, list[int]]:
-        """Return the decoded files as one array, and which of ``files`` its rows are."""
-        digest = hashlib.sha256(f"{salt}|{shape}|{dtype}".encode())
-        for file in files:
-            stat = file.stat()
-            digest.update(f"|{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode())
-        stored = cache_folder() / "decoded" / f"{digest.hexdigest()[:32]}.npz.d"
-        if not stored.is_dir():
-            self._store(stored, files, decode, shape, dtype)
-        index = np.load(stored / "index.npz")
-        self.skipped = dict(zip(index["skipped"].tolist(), index["reasons"].tolist(), strict=True))
-        kept = index["kept"].tolist()
-        if not kept:
-            raise DiffkitError(
-                f"none of the {len(files)} files in {self.path} could be read: {next(iter(self.skipped.items()))}"
-            )
-        return np.load(stored / "items.npy", mmap_mode="r"), kept
-
-    def _store(
-        self, stored: Path, files: list[Path], decode: Callable[[Path], np.ndarray], shape: tuple[int, ...], dtype: str
-    ) -> None:
-        """Decode in threads, a few files ahead, into a folder that appears under its name when it is complete."""
-
-        def attempt(file: Path) -> np.ndarray | str:
-            try:
-                array = decode(file)
-                if array.shape != shape or array.dtype != dtype:
-                    return f"decoded to {array.dtype} {array.shape} instead of {dtype} {shape}"
-                return array
-            except Exception as error:
-                return f"{type(error).__name__}: {error}".splitlines()[0][:200]
-
-        stored.parent.mkdir(parents=True, exist_ok=True)
-        kept: list[int] = []
-        skipped: dict[str, str] = {}
-        with tempfile.TemporaryDirectory(dir=stored.parent) as folder:
-            part = Path(folder, "new")
-            part.mkdir()
-            items = np.lib.format.open_memmap(part / "items.npy", "w+", dtype, (max(len(files), 1), *shape))
-            for i, result in enumerate(_ahead(attempt, files)):
-                if isinstance(result, str):
-                    skipped[str(files[i].relative_to(self.path))] = result
-                else:
-                    items[len(kept)] = result
-                    kept.append(i)
-            items.flush()
-            np.savez(
-                part / "index.npz",
-                kept=np.array(kept, dtype=np.int64),
-                skipped=np.array(list(skipped), dtype=str),
-                reasons=np.array(list(skipped.values()), dtype=str),
-            )
-            try:
-                part.rename(stored)
-            except OSError:
-                if not stored.is_dir():  # else another run stored the same files first
-                    raise
+    def _warn(self, found: int, others: Counter[str], lost: set[str]) -> None:
+        said = []
+        if self.skipped:
+            first = "; ".join(f"{name} ({why})" for name, why in list(self.skipped.items())[:5])
+            more = f"; and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""
+            said.append(f"skipped {len(self.skipped)} of {found} files: {first}{more}")
+        if lost:
+            said.append(f"left out {listing(lost)}, where no file could be read")
+        if others:
+            said.append(f"passed over {others.total()} files of other types ({listing(others)})")
+        if said:
+            warnings.warn(f"{self.path}: {'; '.join(said)}", stacklevel=4)
 
 
-def scan(path: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], list[int], tuple[str, ...]]:
-    """Return the files of a folder with one of ``suffixes``, their labels, and the names of the classes.
+def scan(path: Path, suffixes: tuple[str, ...]) -> tuple[list[str], Counter[str]]:
+    """Return the files below ``path`` with one of ``suffixes``, in order, and how many of which other types there are.
 
     Raises:
         DiffkitError: where the folder is missing, unreadable, empty, or has files both at the top and in classes.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise DiffkitError(f"{path} is not a folder; give one with files in it: data.path=FOLDER")
-    if not os.access(path, os.R_OK | os.X_OK):
-        raise DiffkitError(f"{path} cannot be read; give it read permission: chmod -R u+rX {path}")
-    classes = tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
-    top = _matching(path.iterdir(), suffixes)
-    inside = {name: _matching((path / name).rglob("*"), suffixes) for name in classes}
-    inside = {name: files for name, files in inside.items() if files}
-    if not top and not inside:
-        raise DiffkitError(f"{path} has no files that can be read; diffkit looks for {listing(suffixes)} there")
-    if top and inside:
+    names: list[str] = []
+    others: Counter[str] = Counter()
+    try:
+        for name in _walk(str(path), "", ()):
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in suffixes:
+                names.append(name)
+            else:
+                others[suffix or "no suffix"] += 1
+    except OSError as error:
         raise DiffkitError(
-            f"{path} has {len(top)} files beside {len(inside)} folders of classes; move them into a class's folder, or "
-            f"train on one of the folders"
+            f"{error.filename} cannot be read ({error.strerror}); give yourself permission, or move it away"
+        ) from error
+    if not names:
+        instead = f", and {others.total()} files of other types ({listing(others)}) are there" if others else ""
+        raise DiffkitError(f"{path} has no files that can be read; diffkit looks for {listing(suffixes)}{instead}")
+    top = sum(_class(name) == "" for name in names)
+    if 0 < top < len(names):
+        raise DiffkitError(
+            f"{path} has {top} files beside {len(_classes(names))} folders of classes; move them into a class's "
+            f"folder, or train on one of the folders"
         )
-    if top:
-        return top, [0] * len(top), ()
-    files = [(file, label) for label, found in enumerate(inside.values()) for file in found]
-    return [file for file, _ in files], [label for _, label in files], tuple(inside)
+    return names, others
 
 
-def _matching(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
-    return sorted(p for p in paths if p.suffix.lower() in suffixes and p.is_file() and not p.name.startswith("."))
+def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """Yield the names of the files below ``folder``; a link to a folder ``above`` ends there instead of going round."""
+    status = os.stat(folder)
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    with os.scandir(folder) as entries:
+        visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in visible:
+        if entry.is_dir():
+            yield from _walk(entry.path, f"{prefix}{entry.name}{os.sep}", (*above, here))
+        else:
+            yield f"{prefix}{entry.name}"
 
 
-def _ahead(function: Callable[[Path], Result], files: list[Path]) -> Iterable[Result]:
-    """Map in threads and in order, with a bounded number of results waiting."""
-    with ThreadPoolExecutor() as pool:
-        iterator = iter(files)
-        waiting = [pool.submit(function, file) for file in islice(iterator, 64)]
-        while waiting:
-            yield waiting.pop(0).result()
-            waiting.extend(pool.submit(function, file) for file in islice(iterator, 1))
+def _class(name: str) -> str:
+    """Return the class of a file by its name inside the folder; an empty string at the top."""
+    return name.partition(os.sep)[0] if os.sep in name else ""
+
+
+def _classes(names: Iterable[str]) -> set[str]:
+    return {_class(name) for name in names} - {""}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
-from diffkit.compose.compose import change, restore
+from diffkit.config.compose import change, restore
 from diffkit.contracts.network import DataSpec
 from diffkit.errors import DiffkitError
 from diffkit.run import checkpoint, lock

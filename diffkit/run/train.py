@@ -17,8 +17,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from diffkit.catalog import build
-from diffkit.compose.compose import compose
-from diffkit.compose.source import node
+from diffkit.config.compose import compose
+from diffkit.config.source import node
 from diffkit.contracts.data import Dataset
 from diffkit.contracts.network import DataSpec
 from diffkit.contracts.training import Callback, Tracker

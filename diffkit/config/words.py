@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
-from diffkit.compose.settings import Settings
+from diffkit.config.settings import Settings
 from diffkit.errors import DiffkitError, did_you_mean, listing
 from diffkit.kinds import KINDS
 

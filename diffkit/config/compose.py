@@ -11,10 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffkit import catalog
-from diffkit.compose.explain import explained
-from diffkit.compose.settings import check_settings
-from diffkit.compose.source import GROUPS, node, register, settings_node
-from diffkit.compose.words import PLAIN, normalise
+from diffkit.config.explain import explained
+from diffkit.config.settings import check_settings
+from diffkit.config.source import GROUPS, node, register, settings_node
+from diffkit.config.words import PLAIN, normalise
 from diffkit.errors import DiffkitError, listing
 from diffkit.kinds import KINDS
 from diffkit.paths import CONF
@@ -46,6 +46,8 @@ def compose(*words: str) -> DictConfig:
 def finish(config: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
     """Return a composed config without Hydra's part, with the recipe's name in it, resolved and checked."""
     values = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
+    if sum(entry.name == choices.get("recipe") for entry in catalog.entries("recipe")) > 1:
+        catalog.find("recipe", str(choices["recipe"]))  # raises: it is contested, and Hydra takes the first it finds
     finished = OmegaConf.create({"recipe": choices.get("recipe") or "none", **values}, flags={"allow_objects": True})
     OmegaConf.resolve(finished)
     check(finished)

@@ -16,7 +16,7 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from diffkit import catalog
-from diffkit.compose.settings import Settings
+from diffkit.config.settings import Settings
 from diffkit.kinds import KINDS
 
 SCHEME = "diffkit"

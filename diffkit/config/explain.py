@@ -8,7 +8,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import errors as omega
 
 from diffkit import catalog
-from diffkit.compose.source import GROUPS
+from diffkit.config.source import GROUPS
 from diffkit.errors import DiffkitError, did_you_mean, listing
 
 

@@ -82,7 +82,7 @@ class Trainer:
         t = self.denoiser.draw_times(len(x0), generator(self.seed, "times", self.step))
         self._noise_generator.manual_seed(key(self.seed, "noise", self.step))
         noise = self.denoiser.draw_noise(x0, self._noise_generator)
-        torch.manual_seed(key(self.seed, "net", self.step))
+        self._seed_network(key(self.seed, "net", self.step))
 
         lr = self.optimizer.rate(self.step, self.steps)
         for group in self.torch_optimizer.param_groups:
@@ -96,6 +96,14 @@ class Trainer:
         self.torch_optimizer.step()
         self.average.update(self.step)
         return Step(self.step + 1, loss.detach(), norm, lr)
+
+    def _seed_network(self, seed: int) -> None:
+        # Not torch.manual_seed: without a GPU that queues a call, with a traceback, for each kind of device.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(seed)
 
     def _batch(self) -> tuple[Tensor, dict[str, Tensor]]:
         x, label = self.stream.batch(self.step)

@@ -1,0 +1,71 @@
+"""The parts that the networks share."""
+
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from diffkit import DataSpec, DiffkitError
+
+CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
+    1: nn.Conv1d,
+    2: nn.Conv2d,
+    3: nn.Conv3d,
+}
+
+
+def zero(layer: nn.Module) -> nn.Module:
+    """Return ``layer`` with all its parameters set to zero: a residual branch that ends in it starts as nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def divisor(n: int, most: int) -> int:
+    """Return the largest divisor of ``n`` that is at most ``most``, and at least 1."""
+    return next((d for d in range(min(n, most), 1, -1) if n % d == 0), 1)
+
+
+def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
+    """Return a group norm of up to 32 groups of at least four channels each."""
+    return nn.GroupNorm(divisor(channels, min(32, channels // 4)), channels, affine=affine)
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions, added to its input; it starts as the identity.
+
+    Args:
+        rank: the number of spatial axes.
+        channels: of input and output.
+        head: about how many channels a head has.
+    """
+
+    def __init__(self, rank: int, channels: int, head: int = 32) -> None:
+        super().__init__()
+        self.heads = divisor(channels, max(1, channels // head))
+        self.norm = group_norm(channels)
+        self.qkv = CONVOLUTIONS[rank](channels, 3 * channels, 1)
+        self.out = zero(CONVOLUTIONS[rank](channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` ``(batch, channels, *shape)`` with what each position gathered from the others added."""
+        q, k, v = self.qkv(self.norm(x)).reshape(len(x), 3, self.heads, -1, x[0, 0].numel()).mT.unbind(1)
+        gathered = scaled_dot_product_attention(q, k, v).mT.reshape(x.shape)
+        return x + self.out(gathered)
+
+
+def check_rank(spec: DataSpec) -> None:
+    """Raise :class:`~diffkit.DiffkitError` unless there are convolutions of the data's rank."""
+    if spec.rank not in CONVOLUTIONS:
+        raise DiffkitError(f"data with {spec.rank} axes is not supported; it has to have 1, 2 or 3, or use net=mlp")
+
+
+def check_at_least(least: int, **values: int) -> None:
+    """Raise :class:`~diffkit.DiffkitError` where one of ``values`` is below ``least``."""
+    for name, value in values.items():
+        if value < least:
+            raise DiffkitError(f"{name}={value} is out of range; give {least} or more")
+
+
+def check_dropout(dropout: float) -> None:
+    """Raise :class:`~diffkit.DiffkitError` unless ``dropout`` is a share below 1."""
+    if not 0 <= dropout < 1:
+        raise DiffkitError(f"dropout={dropout} is out of range; give 0 to below 1")

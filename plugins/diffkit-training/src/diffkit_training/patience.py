@@ -1,0 +1,44 @@
+"""Stopping when there is nothing left to gain."""
+
+from collections.abc import Mapping
+from math import inf
+
+from diffkit import DiffkitError
+from diffkit_training.rate import check
+
+
+class Patience:
+    """Ends a training when the smoothed value has not improved for a while.
+
+    The value is smoothed with a time constant of ``smoothing`` logs, corrected for its start as in Adam, since the loss of
+    one batch says little: its noise levels are random. A run that goes on starts counting anew.
+
+    Args:
+        steps: how many steps without an improvement end the training.
+        value: the name of the logged value that should fall.
+        smoothing: over how many logs it is averaged.
+        least: the relative improvement that counts as one.
+
+    Raises:
+        DiffkitError: where an option is out of range, or no value of that name is logged.
+    """
+
+    def __init__(self, steps: int = 2000, value: str = "loss", smoothing: float = 20.0, least: float = 0.001) -> None:
+        check(steps >= 1, "steps", steps, "1 or more")
+        check(smoothing >= 1, "smoothing", smoothing, "1 or more logs")
+        check(0 <= least < 1, "least", least, "0 to below 1")
+        self.steps, self.value, self.smoothing, self.least = steps, value, smoothing, least
+        self._sum, self._weight = 0.0, 0.0
+        self._best, self._best_step = inf, 0
+
+    def after_log(self, step: int, values: Mapping[str, float]) -> bool:
+        """Return whether ``steps`` steps have passed without an improvement."""
+        if self.value not in values:
+            raise DiffkitError(f"value={self.value} is not logged; choose one of {', '.join(sorted(values))}")
+        keep = 1 - 1 / self.smoothing
+        self._sum = keep * self._sum + values[self.value]
+        self._weight = keep * self._weight + 1
+        smoothed = self._sum / self._weight
+        if self._best == inf or smoothed < self._best - self.least * abs(self._best):
+            self._best, self._best_step = smoothed, step
+        return step - self._best_step >= self.steps

@@ -1,0 +1,26 @@
+"""What this package registers with diffkit."""
+
+from collections.abc import Iterable
+
+from diffkit import Component, hookimpl
+
+
+@hookimpl
+def diffkit_optimizers() -> Iterable[Component]:
+    """Register the optimizers."""
+    yield Component(
+        "adamw", "diffkit_training.adamw:AdamW", "Adam with decoupled weight decay, warmed up, then decayed"
+    )
+    yield Component("sgd", "diffkit_training.sgd:SGD", "stochastic gradient descent with momentum")
+
+
+@hookimpl
+def diffkit_trackers() -> Iterable[Component]:
+    """Register the trackers."""
+    yield Component("csv", "diffkit_training.csv:CSV", "metrics.csv, for spreadsheets")
+
+
+@hookimpl
+def diffkit_callbacks() -> Iterable[Component]:
+    """Register the callbacks."""
+    yield Component("patience", "diffkit_training.patience:Patience", "stop when the smoothed loss no longer falls")

@@ -22,8 +22,8 @@ class DiT(nn.Module):
 
     Peebles & Xie, "Scalable Diffusion Models with Transformers" (2023), with what has become usual since: rotary
     positions along each axis beside a learned one (Su et al., "RoFormer", 2021), queries and keys of unit mean square
-    (Dehghani et al., "Scaling Vision Transformers to 22 Billion Parameters", 2023), and gated SiLU layers (Shazeer, "GLU
-    Variants Improve Transformer", 2020).
+    (Dehghani et al., "Scaling Vision Transformers to 22 Billion Parameters", 2023), and gated SiLU layers (Shazeer,
+    "GLU Variants Improve Transformer", 2020).
 
     Args:
         spec: what the network models, of any rank.
@@ -59,8 +59,8 @@ class DiT(nn.Module):
             raise DiffkitError(f"heads={heads} does not divide width={width}; give a divisor, such as heads=1")
         if width // heads < 2 * spec.rank:
             raise DiffkitError(
-                f"width={width} leaves {heads} heads {width // heads} features each, but data with {spec.rank} axes needs "
-                f"{2 * spec.rank} for its positions; give a greater width or fewer heads"
+                f"width={width} leaves {heads} heads {width // heads} features each, but data with {spec.rank} axes "
+                f"needs {2 * spec.rank} for its positions; give a greater width or fewer heads"
             )
         self.spec, self.patch = spec, patch_for(spec, patch, LONGEST.get(spec.rank, 8))
         self.shape = tuple(side // p for side, p in zip(spec.shape, self.patch, strict=True))
@@ -75,7 +75,7 @@ class DiT(nn.Module):
         self.last = zero(nn.Linear(width, depth))
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the output, of the shape of ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` ``(batch,)``."""
+        """Return an output of the shape of ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         vector = self.condition(lam, label)[:, None]
         h = self.first(fold(x, self.patch).flatten(2).mT) + self._places()
         rotation = self.angles.cos().to(h.dtype), self.angles.sin().to(h.dtype)

@@ -1,15 +1,14 @@
 """The parts that the networks share."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from diffkit import DataSpec, DiffkitError
 
-CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
-    1: nn.Conv1d,
-    2: nn.Conv2d,
-    3: nn.Conv3d,
-}
+CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+"""The convolution of each rank."""
 
 
 def zero(layer: nn.Module) -> nn.Module:

@@ -94,7 +94,7 @@ class UNet(nn.Module):
         self.last = zero(convolution(channels, depth, 3, padding=1))
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the output, of the shape of ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` ``(batch,)``."""
+        """Return an output of the shape of ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         vector = self.condition(lam, label)
         h = self.first(fold(x, self.patch))
         skips = []

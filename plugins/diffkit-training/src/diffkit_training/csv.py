@@ -1,7 +1,5 @@
 """A run's numbers as a table."""
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Iterable, Mapping

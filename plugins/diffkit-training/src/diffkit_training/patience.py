@@ -10,8 +10,8 @@ from diffkit_training.rate import check
 class Patience:
     """Ends a training when the smoothed value has not improved for a while.
 
-    The value is smoothed with a time constant of ``smoothing`` logs, corrected for its start as in Adam, since the loss of
-    one batch says little: its noise levels are random. A run that goes on starts counting anew.
+    The loss of one batch says little, since its noise levels are random: so it is smoothed with a time constant of
+    ``smoothing`` logs, corrected for its start as in Adam. A run that goes on starts counting anew.
 
     Args:
         steps: how many steps without an improvement end the training.

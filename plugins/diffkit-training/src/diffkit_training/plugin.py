@@ -8,9 +8,7 @@ from diffkit import Component, hookimpl
 @hookimpl
 def diffkit_optimizers() -> Iterable[Component]:
     """Register the optimizers."""
-    yield Component(
-        "adamw", "diffkit_training.adamw:AdamW", "Adam with decoupled weight decay, warmed up, then decayed"
-    )
+    yield Component("adamw", "diffkit_training.adamw:AdamW", "Adam with decoupled weight decay and a falling rate")
     yield Component("sgd", "diffkit_training.sgd:SGD", "stochastic gradient descent with momentum")
 
 

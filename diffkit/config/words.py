@@ -57,7 +57,10 @@ def _normalise(word: str, known: frozenset[str]) -> str:
         raise DiffkitError(
             f"'{word}' leaves the run without a {key}; choose one: {key}=NAME (see diffkit plugins list)"
         )
-    return f"{key}=null" if empty else f"{key}{value}"
+    swept = value[1:].split(",")
+    if len(swept) > 1 and any(choice.strip() in ("", "null", "None") for choice in swept):
+        raise DiffkitError(f"'{word}' sweeps over no {key} at all, which needs a run of its own: ~{key}")
+    return f"~{key}" if empty else f"{key}{value}"
 
 
 def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:

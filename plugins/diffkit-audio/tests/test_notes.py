@@ -18,9 +18,9 @@ def test_pitches_are_named_and_tuned_to_a_440():
 
 def test_every_note_is_in_tune_within_half_a_cent():
     rate, length = 8000.0, 8192
-    asked = torch.tensor([frequency(pitch(midi)) for midi in range(48, 72)]).repeat(4)
+    asked = torch.tensor([frequency(pitch(midi)) for midi in range(48, 72)])
     x = pluck(asked, length, rate, generator("tuning"))
-    padded = 1 << 21
+    padded = 1 << 20
     spectrum = torch.fft.rfft(x * torch.hann_window(length), padded).abs()
     bins = torch.arange(spectrum.shape[1]) * rate / padded
     near = (bins > asked[:, None] * 2 ** (-1 / 12)) & (bins < asked[:, None] * 2 ** (1 / 12))

@@ -5,8 +5,7 @@ way. This is the extended Karplus-Strong algorithm of D. Jaffe and J. O. Smith, 
 plucked-string algorithm", Computer Music Journal 7(2), 1983, whose letters are used below.
 """
 
-import math
-
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,70 +62,71 @@ class Notes:
 
 def pluck(frequencies: Tensor, length: int, rate: float, generator: torch.Generator) -> Tensor:
     """Return plucked strings of ``frequencies`` (n,) in Hz, float32 ``(n, length)``, their peaks from 0.3 to 0.9."""
-    n = len(frequencies)
+    f = frequencies.double().numpy()
 
-    def between(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(n, generator=generator, dtype=torch.float64)
+    def between(low: float, high: float) -> np.ndarray:
+        return low + (high - low) * torch.rand(len(f), generator=generator, dtype=torch.float64).numpy()
 
     hardness = between(0, 1)
-    omega = 2 * math.pi * frequencies / rate
-    # The loss of one period: a gain ρ that decays by 60 dB in t60 seconds, and a one-zero low-pass 1 - S + S z⁻¹.
-    t60 = torch.exp(between(math.log(1.0), math.log(4.0)))
-    rho = 10 ** (-3 / (frequencies * t60))
-    s = between(0.1, 0.5) * (200 / frequencies).clamp_max(1) ** 1.5  # short strings pass the low-pass more often
+    omega = 2 * np.pi * f / rate
+    # The loss of one period: a gain ρ that decays by 60 dB in t60 seconds, and a one-zero low-pass 1 - S + S z⁻¹, which
+    # short strings pass more often.
+    t60 = np.exp(between(np.log(1.0), np.log(4.0)))
+    rho = 10 ** (-3 / (f * t60))
+    s = between(0.1, 0.5) * np.minimum(200 / f, 1) ** 1.5
     # The loop's phase delay at the fundamental is one period: N samples, the low-pass's share, and an all-pass for
     # the rest, whose coefficient C makes its phase delay exact there.
-    lag = torch.atan2(s * omega.sin(), 1 - s + s * omega.cos()) / omega
-    rest = rate / frequencies - lag
-    whole = (rest - 0.3).floor().long()
+    lag = np.arctan2(s * np.sin(omega), 1 - s + s * np.cos(omega)) / omega
+    rest = rate / f - lag
+    whole = np.floor(rest - 0.3).astype(np.int64)
     fraction = rest - whole
-    c = torch.sin((1 - fraction) * omega / 2) / torch.sin((1 + fraction) * omega / 2)
-    burst = _excite(whole, hardness, between(0.05, 0.5), between(0, 0.5), generator)
+    c = np.sin((1 - fraction) * omega / 2) / np.sin((1 + fraction) * omega / 2)
+
+    noise = torch.randn(len(f), int(whole.max()), generator=generator, dtype=torch.float64).numpy()
+    burst = _excite(whole, hardness, between(0.05, 0.5), between(0, 0.5), noise)
     y = _loop(burst, whole, rho, s, c, length)
-
-    y = y * ((0.3 + 0.6 * hardness) / y.abs().amax(1).clamp_min(1e-9)).float()[:, None]
+    y *= ((0.3 + 0.6 * hardness) / np.maximum(np.abs(y).max(1), 1e-9)).astype(np.float32)[:, None]
     fade = min(round(RELEASE * rate), length)
-    y[:, length - fade :] *= torch.linspace(1, 0, fade + 1)[1:].square()
-    return y
+    y[:, length - fade :] *= np.linspace(1, 0, fade + 1, dtype=np.float32)[1:] ** 2
+    return torch.from_numpy(y)
 
 
-def _excite(whole: Tensor, hardness: Tensor, place: Tensor, noisiness: Tensor, generator: torch.Generator) -> Tensor:
+def _excite(
+    whole: np.ndarray, hardness: np.ndarray, place: np.ndarray, noisiness: np.ndarray, noise: np.ndarray
+) -> np.ndarray:
     """Return what the finger does to each string, ``(n, samples)`` over two periods.
 
     A pulse and a period of noise, through the comb 1 - z^(-place N) of plucking at ``place`` (a part of the
     string's length), and the one-pole low-pass of plucking softly.
     """
-    n, longest = len(whole), int(whole.max())
-    time = torch.arange(longest)
-    x = torch.randn(n, longest, generator=generator, dtype=torch.float64) * (time < whole[:, None])
-    x *= (noisiness / whole.sqrt())[:, None]
+    n, longest = noise.shape
+    x = np.zeros((n, 2 * longest))
+    x[:, :longest] = noise * (np.arange(longest) < whole[:, None]) * (noisiness / np.sqrt(whole))[:, None]
     x[:, 0] += 1
-    delay = (place * whole).round().long().clamp_min(1)
-    padded = torch.nn.functional.pad(x, (0, longest))
-    past = torch.arange(2 * longest) - delay[:, None]
-    x = padded - padded.gather(1, past.clamp_min(0)) * (past >= 0)
-    pole = 0.95 - 0.3 * hardness
-    y, state = torch.empty_like(x), torch.zeros(n, dtype=x.dtype)
-    for i in range(x.shape[1]):
-        state = torch.lerp(x[:, i], state, pole)
-        y[:, i] = state
-    return y
+    past = np.arange(2 * longest) - np.maximum(np.round(place * whole).astype(np.int64), 1)[:, None]
+    x -= np.take_along_axis(x, np.maximum(past, 0), 1) * (past >= 0)
+    pole, state = 0.95 - 0.3 * hardness, np.zeros(n)
+    for i in range(2 * longest):
+        state = pole * state + (1 - pole) * x[:, i]
+        x[:, i] = state
+    return x
 
 
-def _loop(burst: Tensor, whole: Tensor, rho: Tensor, s: Tensor, c: Tensor, length: int) -> Tensor:
-    """Return ``(n, length)``: the strings ring, sample by sample, all at once."""
+def _loop(
+    burst: np.ndarray, whole: np.ndarray, rho: np.ndarray, s: np.ndarray, c: np.ndarray, length: int
+) -> np.ndarray:
+    """Return ``(n, length)``, float32: the strings ring, sample by sample, all at once."""
     n, longest = len(whole), int(whole.max())
-    burst, rho, s, c = burst.float(), rho.float(), s.float(), c.float()
-    silence = longest + 1
-    y = torch.zeros(silence + length, n)  # time first: a step touches neighbouring memory
-    flat = y.view(-1)
-    taps = (silence - whole) * n + torch.arange(n)
-    near, far = rho * (1 - s), rho * s
-    before, w_before, u = (torch.zeros(n) for _ in range(3))
+    # Time first, so that a step touches neighbouring memory; numpy, whose small steps no busy thread can hold up.
+    y = np.zeros((longest + length, n), dtype=np.float32)
+    y[longest : longest + burst.shape[1]] = burst.T[:length]
+    near, far, c = ((rho * (1 - s)).astype(np.float32), (rho * s).astype(np.float32), c.astype(np.float32))
+    taps = (longest - whole) * n + np.arange(n)
+    before, w_before, u = np.zeros((3, n), dtype=np.float32)
     for i in range(length):
-        now = flat[taps + i * n]
+        now = y.ravel()[taps + i * n]
         w = near * now + far * before
         u = w_before + c * (w - u)
-        y[silence + i] = u + burst[:, i] if i < burst.shape[1] else u
+        y[longest + i] += u
         before, w_before = now, w
-    return y[silence:].T.contiguous()
+    return np.ascontiguousarray(y[longest:].T)

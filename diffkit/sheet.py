@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from math import ceil, log
 from pathlib import Path
 
@@ -16,7 +18,18 @@ TITLE, HEADING = 13, 18
 """The sizes of the type, in pixels."""
 LARGEST = 100_000_000
 """Pixels of the largest page; tiles that do not fit on it are left out, and the heading says so."""
+FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "Arial Unicode.ttf",
+    "msyh.ttc",
+    "arial.ttf",
+)
+"""Fonts of common systems, for titles in letters that Pillow's own font does not have."""
 PAPER, LINE, INK, PALE_INK = (255, 255, 255), (224, 224, 224), (32, 32, 32), (96, 96, 96)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def contact_sheet(
@@ -60,9 +73,9 @@ def contact_sheet(
     page = Image.new("RGB", (2 * MARGIN + columns * cell_width - GAP, top + rows * cell_height - GAP + MARGIN), PAPER)
     draw = ImageDraw.Draw(page)
     if heading:
-        font = ImageFont.load_default(HEADING)
+        font = _font(HEADING, heading)
         draw.text((MARGIN, MARGIN), _fitted(heading, page.width - 2 * MARGIN, font), INK, font)
-    font = ImageFont.load_default(TITLE)
+    font = _font(TITLE, "".join(titles[:shown]))
     for i, (tile, title) in enumerate(zip(tiles[:shown], titles[:shown], strict=True)):
         x, y = MARGIN + i % columns * cell_width, top + i // columns * cell_height
         draw.text((x, y), _fitted(title, width, font), PALE_INK, font)
@@ -81,7 +94,29 @@ def _columns(n: int, width: int, height: int) -> int:
     return min(range(1, n + 1), key=cost)
 
 
-def _fitted(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _font(size: int, text: str) -> Font:
+    """Return the font that lacks the fewest letters of ``text``: Pillow's own, or one of the system's."""
+    own, letters = ImageFont.load_default(size), {letter for letter in text if not letter.isspace()}
+    if not _lacks(own, letters):
+        return own
+    return min([own, *_installed(size)], key=lambda font: _lacks(font, letters))
+
+
+@cache
+def _installed(size: int) -> list[Font]:
+    found: list[Font] = []
+    for name in FONTS:
+        with suppress(OSError):
+            found.append(ImageFont.truetype(name, size))
+    return found
+
+
+def _lacks(font: Font, letters: set[str]) -> int:
+    missing = bytes(font.getmask("\uffff"))
+    return sum(bytes(font.getmask(letter)) == missing for letter in letters)
+
+
+def _fitted(text: str, width: int, font: Font) -> str:
     """Return ``text`` on one line, as much of it as fits into ``width`` pixels."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:

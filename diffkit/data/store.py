@@ -11,9 +11,9 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from math import prod
 from pathlib import Path
 from typing import TypeVar
@@ -129,7 +129,8 @@ def _fill(
     skipped: dict[str, str] = {}
     began, progress = time.monotonic(), None
     with ExitStack() as stack, (part / "items").open("wb") as file:
-        for done, (name, result) in enumerate(zip(names, _ahead(attempt, names), strict=True), start=1):
+        results = stack.enter_context(closing(_ahead(attempt, names)))
+        for done, (name, result) in enumerate(zip(names, results, strict=True), start=1):
             if isinstance(result, str):
                 skipped[name] = result
             else:
@@ -159,7 +160,7 @@ def _move(part: Path, place: Path, shape: tuple[int, ...], dtype: np.dtype) -> N
             part.rename(place)
 
 
-def _ahead(function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Iterator[Result]:
+def _ahead(function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Generator[Result, None, None]:
     """Map in threads and in order, with a bounded number of results waiting."""
     pool = ThreadPoolExecutor()
     waiting: deque[Future[Result]] = deque()

@@ -13,20 +13,21 @@ from diffkit.contracts.network import DataSpec
 from diffkit.data.stream import fetch
 from diffkit.errors import DiffkitError
 
-AT_ONCE = 64
-SHOWN = 12
+LOOKED_AT = 512
+"""How many items are checked, spread over the data set from the first to the last."""
+AT_ONCE, SHOWN = 64, 12
 
 
 def check_modality(modality: Modality, dataset: Dataset, tolerance: float = 0.1) -> None:
     """Raise ``AssertionError``, with a sentence that says what is wrong, unless both keep their contracts.
 
-    Every item of the data set is a finite float32 tensor of the spec's shape in [-1, 1] with a label that the spec
-    names, and the same whenever it is fetched. The modality accepts these items and refuses others; an item that is
-    saved is a file named after the stem, and read back the same; the sheet is a PNG.
+    The items of the data set (at most 512, spread over it) are finite float32 tensors of the spec's shape in [-1, 1]
+    with labels that the spec names, and the same whenever they are fetched. The modality accepts these items and
+    refuses others; an item that is saved is a file named after the stem, and read back the same; the sheet is a PNG.
 
     Args:
         modality: the modality.
-        dataset: a data set of it; a small one, for every item is looked at.
+        dataset: a data set of it.
         tolerance: the largest root mean square difference between an item and what is read back from its first file.
     """
     _check_contracts(modality, dataset)
@@ -46,9 +47,8 @@ def _check_contracts(modality: Modality, dataset: Dataset) -> None:
     assert modality.name.isidentifier(), f"{name}.name is {modality.name!r}, which nobody can type as modality=NAME"
     assert modality.suffixes, f"{name}.suffixes is empty, so it reads no file"
     for suffix in modality.suffixes:
-        assert suffix == suffix.lower() and suffix.startswith("."), (
-            f"{name}.suffixes has {suffix!r}; write it as '.png'"
-        )
+        plain = suffix[1:].isalnum() and suffix == f".{suffix[1:].lower()}"
+        assert plain, f"{name}.suffixes has {suffix!r}, which is not of the form '.png'"
     assert dataset.modality == modality.name, f"{data} belongs to modality {dataset.modality!r}, not {modality.name!r}"
     rank = dataset.spec.rank
     assert rank == modality.rank, f"{data} has {rank} spatial axes, but {name}.rank is {modality.rank}"
@@ -64,8 +64,9 @@ def _members(protocol: type) -> str:
 def _check_items(dataset: Dataset) -> None:
     name, spec = type(dataset).__name__, dataset.spec
     shape, labels = (spec.channels, *spec.shape), len(spec.labels)
-    for start in range(0, len(dataset), AT_ONCE):
-        indices = list(range(start, min(start + AT_ONCE, len(dataset))))
+    spread = torch.linspace(0, len(dataset) - 1, min(LOOKED_AT, len(dataset)), dtype=torch.float64).long().tolist()
+    for start in range(0, len(spread), AT_ONCE):
+        indices = spread[start : start + AT_ONCE]
         together, _ = fetch(dataset, indices)
         for index, again in zip(indices, together, strict=True):
             x, label = dataset[index]
@@ -74,8 +75,7 @@ def _check_items(dataset: Dataset) -> None:
             assert x.dtype == torch.float32, f"{where} is {x.dtype}, not float32"
             assert tuple(x.shape) == shape, f"{where} has the shape {tuple(x.shape)}, not {shape} as its spec says"
             assert bool(x.isfinite().all()), f"{where} has values that are not finite"
-            low, high = x.min().item(), x.max().item()
-            assert -1 <= low and high <= 1, f"{where} has values from {low:g} to {high:g}, beyond [-1, 1]"
+            assert x.abs().max() <= 1, f"{where} has values up to {x.abs().max():g}, beyond [-1, 1]"
             assert isinstance(label, int), f"the label of {where} is a {type(label).__name__}, not an int"
             assert 0 <= label < max(labels, 1), f"the label of {where} is {label}, but the spec names {labels}"
             assert torch.equal(x, again), f"{where} differs when it is fetched again, in a batch"

@@ -74,10 +74,12 @@ def decode(path: Path, spec: DataSpec) -> np.ndarray:
             enough = 2 * max(spec.shape)
             picture.draft(None, (enough, enough))  # a JPEG decodes faster at a half, a quarter or an eighth of its size
             upright = ImageOps.exif_transpose(picture)
+    except PIL.Image.DecompressionBombError as error:
+        raise DiffkitError(f"it has more than {LARGEST // 1_000_000} million pixels") from error
     except UnidentifiedImageError as error:
         raise DiffkitError("it is empty" if path.stat().st_size == 0 else "it is not a picture") from error
     fitted = ImageOps.fit(_plain(upright, mode), (width, height), PIL.Image.Resampling.LANCZOS)
-    return np.ascontiguousarray(np.atleast_3d(np.asarray(fitted)).transpose(2, 0, 1))
+    return np.array(fitted, ndmin=3) if mode == "L" else np.array(fitted).transpose(2, 0, 1).copy()
 
 
 def _mode(spec: DataSpec) -> str:

@@ -32,4 +32,5 @@ class VideoFolder(FolderData):
         if channels not in (1, 3):
             raise DiffkitError(f"channels={channels} is neither 3 for colour nor 1 for grey")
         spec = DataSpec(channels, (frames, size, size), rate=rate)
-        super().__init__(path, SUFFIXES, partial(decode, spec=spec), spec, salt=f"video 1, PyAV {av.__version__}, {rate:g}")
+        salt = f"video 1, PyAV {av.__version__}, {rate:g}"
+        super().__init__(path, SUFFIXES, partial(decode, spec=spec), spec, salt=salt)

@@ -1,13 +1,14 @@
 """Denoising diffusion implicit models."""
 
 from collections.abc import Callable
-from math import expm1, sqrt
+from math import sqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffkit import DiffkitError, Level, StepSampler
+from diffkit_samplers.ancestral import unknown_share
 
 
 class DDIM(StepSampler):
@@ -31,7 +32,7 @@ class DDIM(StepSampler):
 
     def step(self, x: Tensor, x0: Tensor, now: Level, then: Level, *, draw: Callable[[], Tensor], **_: Any) -> Tensor:
         """Return the sample at level ``then``."""
-        fresh = -(self.eta**2) * expm1(2 * (now.lam - then.lam))  # the share of σ'² that z makes up
+        fresh = self.eta**2 * unknown_share(now, then) if self.eta else 0.0  # c²/σ'²
         kept = then.sigma * sqrt(1 - fresh) / now.sigma
         x = torch.add(kept * x, x0, alpha=then.alpha - kept * now.alpha)
         return torch.add(x, draw(), alpha=then.sigma * sqrt(fresh)) if fresh and then.sigma else x

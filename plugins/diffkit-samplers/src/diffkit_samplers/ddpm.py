@@ -1,13 +1,14 @@
 """Ancestral sampling."""
 
 from collections.abc import Callable
-from math import exp, expm1, sqrt
+from math import exp, sqrt
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from diffkit import DiffkitError, Level, StepSampler
+from diffkit_samplers.ancestral import unknown_share
 
 
 class DDPM(StepSampler):
@@ -33,7 +34,7 @@ class DDPM(StepSampler):
         if then.sigma == 0:
             return x0
         kept = then.sigma / now.sigma * exp(now.lam - then.lam)
-        variance = -(then.sigma**2) * expm1(2 * (now.lam - then.lam))
+        variance = then.sigma**2 * unknown_share(now, then)
         if self.variance == "large":
             variance *= (1 + exp(2 * then.lam)) / (1 + exp(2 * now.lam))
         mean = torch.add(kept * x, x0, alpha=then.alpha - kept * now.alpha)

@@ -16,6 +16,8 @@ MARGIN, GAP = 24, 12
 """Pixels around the page, and between tiles."""
 TITLE, HEADING = 13, 18
 """The sizes of the type, in pixels."""
+HEADING_WIDTH = 720
+"""How many pixels a heading may take on a page of few tiles."""
 LARGEST = 100_000_000
 """Pixels of the largest page; tiles that do not fit on it are left out, and the heading says so."""
 FONTS = (
@@ -70,11 +72,13 @@ def contact_sheet(
     rows = ceil(shown / columns)
     top = MARGIN + (HEADING + GAP + 4 if heading else 0)
 
-    page = Image.new("RGB", (2 * MARGIN + columns * cell_width - GAP, top + rows * cell_height - GAP + MARGIN), PAPER)
+    inner = columns * cell_width - GAP
+    font = _font(HEADING, heading)
+    heading = _fitted(heading, max(inner, HEADING_WIDTH), font)
+    inner = max(inner, ceil(font.getlength(heading)))
+    page = Image.new("RGB", (inner + 2 * MARGIN, top + rows * cell_height - GAP + MARGIN), PAPER)
     draw = ImageDraw.Draw(page)
-    if heading:
-        font = _font(HEADING, heading)
-        draw.text((MARGIN, MARGIN), _fitted(heading, page.width - 2 * MARGIN, font), INK, font)
+    draw.text((MARGIN, MARGIN), heading, INK, font)
     font = _font(TITLE, "".join(titles[:shown]))
     for i, (tile, title) in enumerate(zip(tiles[:shown], titles[:shown], strict=True)):
         x, y = MARGIN + i % columns * cell_width, top + i // columns * cell_height

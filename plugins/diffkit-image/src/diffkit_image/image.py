@@ -50,8 +50,9 @@ class Image:
         """Write a picture to ``stem`` + ``.png``; values beyond [-1, 1] become black or white."""
         path = stem.with_name(f"{stem.name}.png")
         _check_form(x, spec)
+        pixels = _pixels(x)
         try:
-            PIL.Image.fromarray(_pixels(x).squeeze(2)).save(path)
+            PIL.Image.fromarray(pixels if len(x) == 3 else pixels[..., 0]).save(path)
         except OSError as error:
             raise DiffkitError(f"{path} cannot be written ({error.strerror or error})") from error
         return [path]

@@ -72,7 +72,7 @@ def levels_of(schedule, t):
     [
         ("eps", lambda x0, noise, alpha, sigma: noise),
         ("x0", lambda x0, noise, alpha, sigma: x0),
-        ("v", lambda x0, noise, alpha, sigma: alpha * noise - sigma * x0),
+        ("v", lambda x0, noise, alpha, sigma: (alpha * noise - sigma * x0) / (alpha**2 + sigma**2).sqrt()),
         ("flow", lambda x0, noise, alpha, sigma: noise - x0),
     ],
 )
@@ -179,6 +179,26 @@ def test_a_weighting_means_the_same_loss_for_every_prediction(weighting, schedul
 class FirstOrder(StepSampler):
     def step(self, x, x0, now, then, **_):
         return then.alpha * x0 + then.sigma * (x - now.alpha * x0) / now.sigma
+
+
+@predictions
+@schedules
+def test_a_network_trained_under_one_schedule_works_under_another(schedule, name):
+    """What a network is asked and answers depends on λ alone, not on how α and σ share it."""
+    noise = torch.randn(8, 2, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mixture, prediction = GaussianMixture.soft3(), build("prediction", name, spec=SPEC)
+    denoiser = Denoiser(Exact(mixture, SCHEDULES[0], prediction), SCHEDULES[0], prediction)
+    denoiser.schedule = schedule
+    exact = FirstOrder(20)(MixtureDenoiser(mixture, schedule), noise)
+    assert torch.allclose(FirstOrder(20)(denoiser, noise), exact, rtol=0, atol=1e-9)
+
+
+def test_v_is_the_papers_where_variance_is_preserved():
+    t = torch.linspace(0, 1, 11, dtype=torch.float64)
+    alpha, sigma = SCHEDULES[0].alpha(t), SCHEDULES[0].sigma(t)
+    c_skip, c_out, _ = VPrediction().coefficients(alpha, sigma)
+    assert torch.allclose(c_skip, alpha)
+    assert torch.allclose(c_out, -sigma)
 
 
 @schedules

@@ -2,7 +2,7 @@
 
 The formulas hold for any α and σ, variance-preserving or not, and for floats and tensors alike. With x_t = α x_0 + σ ε
 and s the standard deviation of the data, every prediction scales the network's input by c_in = 1/√(α²s² + σ²), to unit
-variance, so that a network sees the same input under all of them.
+variance, and F does not change where x_t is scaled: what a network is asked depends on λ alone, under any schedule.
 """
 
 from diffkit import DataSpec, DiffkitError
@@ -38,15 +38,17 @@ class X0Prediction(_Prediction):
 
 
 class VPrediction(_Prediction):
-    """F = v = αε - σx_0, so x_0 = (αx - σF) / (α² + σ²).
+    """F = v = (αε - σx_0) / √(α² + σ²), so x_0 = αx / (α² + σ²) - σF / √(α² + σ²).
 
-    Salimans & Ho, "Progressive Distillation for Fast Sampling of Diffusion Models" (2022), where α² + σ² = 1.
+    Salimans & Ho, "Progressive Distillation for Fast Sampling of Diffusion Models" (2022), where α² + σ² = 1. Dividing
+    by the root keeps v of the size of the data under any schedule, and a network that learned it under one works under
+    another.
     """
 
     def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number, Number]:
         """Return ``(c_skip, c_out, c_in)``."""
         square = alpha**2 + sigma**2
-        return alpha / square, -sigma / square, input_scale(alpha, sigma, self.std)
+        return alpha / square, -sigma / square**0.5, input_scale(alpha, sigma, self.std)
 
 
 class FlowPrediction(_Prediction):

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffkit import catalog
-from diffkit.config.explain import explained
+from diffkit.config.explain import explained, unchosen
 from diffkit.config.settings import check_settings
 from diffkit.config.source import GROUPS, node, register, settings_node
 from diffkit.config.words import PLAIN, normalise
@@ -28,7 +28,7 @@ def _own_hydra() -> Iterator[None]:
     try:
         yield
     finally:
-        state.hydra = outer
+        GlobalHydra.instance().hydra = outer  # Hydra's context managers put another instance in its place
 
 
 def compose(*words: str) -> DictConfig:
@@ -146,6 +146,8 @@ def change(config: DictConfig, words: Sequence[str], allowed: frozenset[str], co
         key = override.key_or_group
         if key not in allowed and key.partition(".")[0] not in allowed:
             raise DiffkitError(f"diffkit {command} cannot change '{key}'; it takes {listing(allowed)}")
+        if override.is_sweep_override():
+            raise DiffkitError(f"'{override.input_line}' gives several values; diffkit {command} takes one")
     changed = config.copy()
     OmegaConf.set_struct(changed, False)
     for override in overrides:
@@ -157,9 +159,10 @@ def change(config: DictConfig, words: Sequence[str], allowed: frozenset[str], co
             if key not in GROUPS:
                 kind = key.partition(".")[0]
                 if kind in GROUPS and changed.get(kind) is None:
-                    raise DiffkitError(f"'{key}' has no {kind} to go to; choose one first: {kind}=NAME")
+                    raise DiffkitError(unchosen(kind))
                 OmegaConf.set_struct(changed, True)
                 OmegaConf.update(changed, key, override.value(), merge=True, force_add=override.is_add())
                 OmegaConf.set_struct(changed, False)
+        OmegaConf.resolve(changed)
     check(changed)
     return changed

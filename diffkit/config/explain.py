@@ -34,7 +34,11 @@ def explain(error: BaseException) -> str:
         return f"'{error.override}' is not KEY=VALUE; quote special characters, as in 'data.path=\"a b\"'"
     cause = error if isinstance(error, omega.OmegaConfBaseException) else error.__cause__
     if isinstance(cause, omega.OmegaConfBaseException) and cause.full_key:
-        return _bad_value(cause) if isinstance(cause, omega.ValidationError) else _bad_key(cause)
+        unknown = isinstance(cause, omega.ConfigKeyError | omega.ConfigAttributeError)
+        return _bad_key(cause) if unknown else _bad_value(cause)
+    ambiguous = re.match(r"Ambiguous value for argument '(.*?)'", str(error))
+    if ambiguous:
+        return f"'{ambiguous[1]}' gives several values; sweep over them with -m, or quote what is one value"
     return " ".join(str(error).split())
 
 
@@ -44,6 +48,11 @@ def _missing(kind: str, name: str, options: Sequence[str]) -> str:
     return f"{sentence}; variants: {listing(variants)}" if variants else sentence
 
 
+def unchosen(kind: str) -> str:
+    """Return the sentence for an option of a kind of which none is chosen."""
+    return f"no {kind} is chosen whose options could be set; choose one too: {kind}=NAME"
+
+
 def _bad_value(error: omega.OmegaConfBaseException) -> str:
     wanted = re.search(r"could not be converted to (\w+)", str(error))
     words = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
@@ -51,6 +60,10 @@ def _bad_value(error: omega.OmegaConfBaseException) -> str:
     value = re.search(r"Value '(.*?)' of type", str(error), re.DOTALL)
     if said and value:
         return f"{error.full_key}={value[1]} does not fit: {error.full_key} is {said}"
+    if "is not Optional" in str(error):
+        return f"{error.full_key} has to have a value; give it one: {error.full_key}=VALUE"
+    if "is not a subclass of" in str(error):
+        return f"{error.full_key} is a group of keys; set one of them: {error.full_key}.KEY=VALUE"
     return f"{error.full_key} does not fit: {str(error).splitlines()[0]}"
 
 
@@ -61,7 +74,7 @@ def _bad_key(error: omega.OmegaConfBaseException) -> str:
     kind, _, option = path.partition(".")
     if kind in GROUPS and "name" in known and parent is not None:
         return catalog.no_option(kind, parent["name"], option, [key for key in known if key != "name"])
-    if kind in GROUPS and option:
-        return f"'{path}' has no {kind} to go to; choose one first: {kind}=NAME"
+    if kind in GROUPS:
+        return unchosen(kind)
     last = path.rpartition(".")[2]
     return f"there is no '{path}'{did_you_mean(last, known)}; there is: {listing(known)}"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffkit.errors import DiffkitError
+from diffkit.errors import DiffkitError, did_you_mean, listing
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -57,7 +57,13 @@ AT_LEAST: dict[str, float] = {
 
 
 def check_settings(config: Any) -> None:
-    """Raise :class:`DiffkitError` where a plain key is out of its range."""
+    """Raise :class:`DiffkitError` where a plain key is unknown or out of its range."""
+    for part, known in (("train", vars(Train())), ("sample", vars(Sample()))):
+        for key in config[part]:
+            if key not in known:
+                raise DiffkitError(
+                    f"there is no '{part}.{key}'{did_you_mean(str(key), known)}; there is: {listing(known)}"
+                )
     for key, least in AT_LEAST.items():
         value = config
         for part in key.split("."):

@@ -50,6 +50,8 @@ def _normalise(word: str, known: frozenset[str]) -> str:
             f"there is no '{top}' to set in '{word}'{did_you_mean(top, known)}; groups: {listing(GROUPS)}; "
             f"keys: {listing(PLAIN)}"
         )
+    if sign == "~" and top in known - {"hydra"} and key not in GROUPS:
+        raise DiffkitError(f"'{word}' takes away what has to have a value; set it instead: {key}=VALUE")
     if key not in GROUPS:
         return word
     empty = sign == "~" or value.strip("= ") in ("", "null", "None", "~")
@@ -57,6 +59,8 @@ def _normalise(word: str, known: frozenset[str]) -> str:
         raise DiffkitError(
             f"'{word}' leaves the run without a {key}; choose one: {key}=NAME (see diffkit plugins list)"
         )
+    if value.startswith("=["):
+        raise DiffkitError(f"'{word}' gives a list, but a {key} is one choice: {key}=NAME")
     swept = value[1:].split(",")
     if len(swept) > 1 and any(choice.strip() in ("", "null", "None") for choice in swept):
         raise DiffkitError(f"'{word}' sweeps over no {key} at all, which needs a run of its own: ~{key}")

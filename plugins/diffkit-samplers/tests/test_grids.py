@@ -9,7 +9,7 @@ from diffkit_samplers import KarrasGrid, LogLinearGrid, UniformGrid
 from diffkit import DiffkitError, build
 from diffkit.testing.sampler import SCHEDULES
 
-GRIDS = [UniformGrid(), KarrasGrid(), KarrasGrid(rho=3, sigma_min=0.01, sigma_max=50), LogLinearGrid()]
+GRIDS = [UniformGrid(), KarrasGrid(), KarrasGrid(rho=3, sigma_min=None, sigma_max=50), LogLinearGrid()]
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s.name)
 
 
@@ -38,13 +38,17 @@ def test_karras_is_the_papers_formula(schedule):
     n, rho, low, high = 18, 7, 0.002, 80
     i = torch.arange(n, dtype=torch.float64)
     paper = (high ** (1 / rho) + i / (n - 1) * (low ** (1 / rho) - high ** (1 / rho))) ** rho
-    times = KarrasGrid(sigma_min=low, sigma_max=high)(schedule, n)
+    times = KarrasGrid()(schedule, n)
     assert torch.allclose(torch.exp(-schedule.lam(times)), paper, rtol=1e-9)
 
 
 @schedules
 def test_karras_and_loglinear_go_from_end_to_end_of_the_schedule(schedule):
-    for grid in (KarrasGrid(), LogLinearGrid(), KarrasGrid(sigma_min=1e-9, sigma_max=1e9)):
+    for grid in (
+        KarrasGrid(sigma_min=None, sigma_max=None),
+        LogLinearGrid(),
+        KarrasGrid(sigma_min=1e-9, sigma_max=1e9),
+    ):
         assert grid(schedule, 5)[[0, -1]].tolist() == pytest.approx([1, 0], abs=1e-12)
 
 
@@ -61,7 +65,7 @@ def test_loglinear_divides_sigma_over_alpha_by_the_same_factor(schedule):
         (lambda: KarrasGrid(sigma_min=2, sigma_max=1), "sigma_min=2"),
         (lambda: KarrasGrid(sigma_min=-1), "sigma_min=-1"),
         (lambda: KarrasGrid(sigma_max=math.nan), "sigma_max"),
-        (lambda: KarrasGrid(sigma_max=1e-6)(SCHEDULES[0], 5), "overlaps"),
+        (lambda: KarrasGrid(sigma_min=None, sigma_max=1e-6)(SCHEDULES[0], 5), "overlaps"),
     ],
 )
 def test_options_out_of_range_are_named(make, option):

@@ -232,7 +232,7 @@ class HeunOfEDM(StepSampler):
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_heun_is_more_accurate_than_in_the_coordinates_of_edm_on_its_own_grid(mixture):
     schedule, mixture = SCHEDULES[2], MIXTURES[mixture]
-    grid = KarrasGrid(sigma_min=0.002, sigma_max=80)
+    grid = KarrasGrid()
     start = path(schedule, grid, 2)[0]
     x = noisy(mixture, start)
     exact = flow(mixture, x, start.lam, 6, steps=1000)

@@ -20,15 +20,17 @@ class UniformGrid:
 class KarrasGrid:
     """Uniform in the ρ-th root of σ/α: the larger ρ, the more of the steps are at little noise.
 
-    Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), eq. 5.
+    Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), eq. 5. The ends are the
+    paper's, for data in [-1, 1]. Hardly anything happens beyond, and schedules that go on to σ/α = 20,000, as cosine
+    and flow do, would spend most of their steps there.
 
     Args:
         rho: ρ.
-        sigma_min: the last σ/α before clean data; the schedule's smallest where none is given, or where that is larger.
-        sigma_max: the first σ/α; the schedule's largest where none is given, or where that is smaller.
+        sigma_min: the last σ/α before clean data; the schedule's smallest where that is larger, or where none is given.
+        sigma_max: the first σ/α; the schedule's largest where that is smaller, or where none is given.
     """
 
-    def __init__(self, rho: float = 7.0, sigma_min: float | None = None, sigma_max: float | None = None) -> None:
+    def __init__(self, rho: float = 7.0, sigma_min: float | None = 0.002, sigma_max: float | None = 80.0) -> None:
         if not 0 < rho < math.inf:
             raise DiffkitError(f"rho={rho} is not an exponent of noise levels; give a number above 0, such as rho=7")
         self.rho = rho
@@ -37,7 +39,7 @@ class KarrasGrid:
         if not 0 <= self.sigma_min < self.sigma_max:
             raise DiffkitError(
                 f"sigma_min={sigma_min} and sigma_max={sigma_max} are not the ends of a grid; give 0 < sigma_min < "
-                f"sigma_max, or neither to go from end to end of the schedule"
+                f"sigma_max, such as sigma_min=0.002 sigma_max=80; null is the schedule's own end"
             )
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:

@@ -34,7 +34,6 @@ class FolderData:
         salt: whatever else changes what ``decode`` returns, to tell cached arrays apart.
 
     Attributes:
-        files: the path of every item.
         skipped: why each file that was skipped could not be decoded, by its name inside the folder.
 
     Raises:
@@ -57,15 +56,18 @@ class FolderData:
             raise DiffkitError("no folder is given; say where the files are: data.path=FOLDER")
         self.path = Path(path).expanduser()
         names, others = scan(self.path, tuple(suffixes))
-        self._items, kept, self.skipped = decoded(
-            self.path, names, decode, (spec.channels, *spec.shape), np.dtype(dtype), salt
-        )
-        self.files = [self.path / name for name in kept]
-        classes = sorted(_classes(kept))
+        shape = (spec.channels, *spec.shape)
+        self._items, self._names, self.skipped = decoded(self.path, names, decode, shape, np.dtype(dtype), salt)
+        classes = sorted(_classes(self._names))
         label_of = {name: label for label, name in enumerate(classes)}
-        self._labels = [label_of.get(_class(name), 0) for name in kept]
+        self._labels = [label_of.get(_class(name), 0) for name in self._names]
         self.spec = DataSpec(spec.channels, spec.shape, tuple(classes), spec.std, spec.rate)
         self._warn(len(names), others, _classes(names) - set(classes))
+
+    @property
+    def files(self) -> list[Path]:
+        """The path of every item."""
+        return [self.path / name for name in self._names]
 
     def __len__(self) -> int:
         return len(self._labels)

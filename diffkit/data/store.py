@@ -83,7 +83,7 @@ def _key(folder: Path, names: Sequence[str], shape: tuple[int, ...], dtype: np.d
     parts = [str(FORMAT), salt, str(shape), str(dtype), str(folder.resolve())]
     for name in names:
         try:
-            status = os.stat(folder / name)
+            status = os.stat(os.path.join(folder, name))
             parts += [name, str(status.st_size), str(status.st_mtime_ns), str(status.st_ctime_ns)]
         except OSError as error:
             parts += [name, str(error.errno)]
@@ -113,7 +113,7 @@ def _fill(
     """Decode into ``part``. Rows are written, not mapped: a full disk then is an error and no crash."""
 
     def attempt(name: str) -> np.ndarray | str:
-        if not os.path.isfile(folder / name):
+        if not os.path.isfile(os.path.join(folder, name)):
             return "it is not a file, or a link to none"
         try:
             array = decode(folder / name)

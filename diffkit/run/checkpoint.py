@@ -6,12 +6,14 @@ format of ``sha256sum -c``.
 
 import hashlib
 import json
+import operator
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -30,7 +32,8 @@ def write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Ma
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
     part = folder / f".{final.name}.{os.getpid()}"
     try:
-        shutil.rmtree(part, ignore_errors=True)
+        for stale in folder.glob(".step-*"):  # of a process that was killed while it wrote
+            shutil.rmtree(stale, ignore_errors=True)
         part.mkdir(parents=True)
         for name, data in {**files, SUMS: sums.encode()}.items():
             _write_durably(part / name, data)
@@ -56,10 +59,16 @@ def read(checkpoint: Path, names: tuple[str, ...]) -> tuple[dict[str, dict[str, 
     """Return the tensors of files ``names`` and the numbers of a checkpoint, all of whose files are verified.
 
     Raises:
-        DiffkitError: where a file is missing or its checksum differs.
+        DiffkitError: where a file is missing, its checksum differs, or it holds something else.
     """
     files = _verified(checkpoint)
-    return {name: load(files[f"{name}.safetensors"]) for name in names}, json.loads(files["state.json"])
+    try:
+        tensors = {name: load(files[f"{name}.safetensors"]) for name in names}
+        numbers = json.loads(files["state.json"])
+        numbers["step"] = operator.index(numbers["step"])
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise DiffkitError(f"checkpoint {checkpoint} is damaged: {type(error).__name__}: {error}") from error
+    return tensors, numbers
 
 
 def newest(
@@ -93,8 +102,6 @@ def _verified(checkpoint: Path) -> dict[str, bytes]:
                 raise DiffkitError(f"checkpoint {checkpoint} is damaged: {name} does not match its checksum")
     except (OSError, UnicodeDecodeError) as error:
         raise DiffkitError(f"checkpoint {checkpoint} is damaged: {error}") from error
-    if "state.json" not in files:
-        raise DiffkitError(f"checkpoint {checkpoint} is damaged: {SUMS} is incomplete")
     return files
 
 

@@ -75,7 +75,7 @@ class DiT(nn.Module):
         self.last = zero(nn.Linear(width, depth))
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return an output of the shape of ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         vector = self.condition(lam, label)[:, None]
         h = self.first(fold(x, self.patch).flatten(2).mT) + self._places()
         rotation = self.angles.cos().to(h.dtype), self.angles.sin().to(h.dtype)

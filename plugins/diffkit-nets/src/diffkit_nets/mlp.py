@@ -39,7 +39,7 @@ class MLP(nn.Module):
         self.last = zero(nn.Linear(width, spec.size))
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return an output of the shape of ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         vector = self.condition(lam, label)
         h = self.first(x.flatten(1))
         for block in self.blocks:

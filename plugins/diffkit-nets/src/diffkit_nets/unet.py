@@ -94,7 +94,7 @@ class UNet(nn.Module):
         self.last = zero(convolution(channels, depth, 3, padding=1))
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return an output of the shape of ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         vector = self.condition(lam, label)
         h = self.first(fold(x, self.patch))
         skips = []
@@ -172,7 +172,5 @@ def _levels(attention: Sequence[int] | None, levels: int) -> set[int]:
     if attention is None:
         return {levels - 1}
     if not all(0 <= level < levels for level in attention):
-        raise DiffkitError(
-            f"attention={list(attention)} names a level that is not there; the levels are 0 to {levels - 1}"
-        )
+        raise DiffkitError(f"attention={list(attention)} names a level that is not there; they are 0 to {levels - 1}")
     return set(attention)

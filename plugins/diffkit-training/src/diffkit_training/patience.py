@@ -10,8 +10,8 @@ from diffkit_training.rate import check
 class Patience:
     """Ends a training when the smoothed value has not improved for a while.
 
-    The loss of one batch says little, since its noise levels are random: so it is smoothed with a time constant of
-    ``smoothing`` logs, corrected for its start as in Adam. A run that goes on starts counting anew.
+    The loss of one batch says little, since its noise levels are random: so it is averaged exponentially over
+    ``smoothing`` logs, and judged from there on. A run that goes on starts counting anew.
 
     Args:
         steps: how many steps without an improvement end the training.
@@ -28,17 +28,15 @@ class Patience:
         check(smoothing >= 1, "smoothing", smoothing, "1 or more logs")
         check(0 <= least < 1, "least", least, "0 to below 1")
         self.steps, self.value, self.smoothing, self.least = steps, value, smoothing, least
-        self._sum, self._weight = 0.0, 0.0
+        self._smoothed, self._logs = 0.0, 0
         self._best, self._best_step = inf, 0
 
     def after_log(self, step: int, values: Mapping[str, float]) -> bool:
         """Return whether ``steps`` steps have passed without an improvement."""
         if self.value not in values:
             raise DiffkitError(f"value={self.value} is not logged; choose one of {', '.join(sorted(values))}")
-        keep = 1 - 1 / self.smoothing
-        self._sum = keep * self._sum + values[self.value]
-        self._weight = keep * self._weight + 1
-        smoothed = self._sum / self._weight
-        if self._best == inf or smoothed < self._best - self.least * abs(self._best):
-            self._best, self._best_step = smoothed, step
+        self._logs += 1
+        self._smoothed += (values[self.value] - self._smoothed) / min(self._logs, self.smoothing)
+        if self._logs <= self.smoothing or self._smoothed < self._best - self.least * abs(self._best):
+            self._best, self._best_step = self._smoothed, step
         return step - self._best_step >= self.steps

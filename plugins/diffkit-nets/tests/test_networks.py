@@ -1,0 +1,207 @@
+from math import pi
+
+import pytest
+import torch
+from diffkit_nets import MLP, Condition, DiT, UNet
+from diffkit_nets.dit import rotary_angles, rotate
+from diffkit_nets.folding import fold, patch_for, unfold
+
+from diffkit import Component, DataSpec, DiffkitError, build
+from diffkit.testing import check_network
+
+NETWORKS = {
+    "mlp": (MLP, {"width": 16, "blocks": 2}),
+    "unet": (UNet, {"width": 8, "blocks": 1}),
+    "dit": (DiT, {"width": 24, "blocks": 2, "heads": 2}),
+}
+DIGITS = DataSpec(1, (8, 8), tuple("0123456789"))
+SPECS = [DIGITS, DataSpec(2, (37,)), DataSpec(1, (3, 6, 5), ("a", "b"))]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_keeps_the_contract(name):
+    network, options = NETWORKS[name]
+    check_network(network, **options)
+
+
+@pytest.mark.parametrize("options", [{"dropout": 0.3}, {"attention": [0, 1]}, {"attention": []}, {"blocks": 2}])
+def test_a_unet_keeps_the_contract_with_other_options(options):
+    check_network(UNet, ranks=(1, 2, 3), odd=True, **{"width": 8, "blocks": 1, **options})
+
+
+def test_patches_keep_the_contract():
+    check_network(UNet, odd=False, width=8, blocks=1, patch=[2])
+    check_network(DiT, odd=False, width=24, blocks=1, heads=2, patch=[2])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_a_fresh_network_says_zero_for_any_rank(name, spec):
+    network, options = NETWORKS[name]
+    net = network(spec, **options)
+    assert not net(torch.randn(2, spec.channels, *spec.shape), torch.tensor([-5.0, 5.0])).any()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_a_network_learns_a_map_of_the_noise_level_for_any_rank(name, spec):
+    torch.manual_seed(0)
+    network, options = NETWORKS[name]
+    net = network(spec, **options)
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    losses = []
+    for _ in range(60):
+        x, lam = torch.randn(16, spec.channels, *spec.shape), torch.empty(16).uniform_(-3, 3)
+        target = torch.sigmoid(lam).reshape(-1, *[1] * (x.ndim - 1)) * torch.ones_like(x)
+        loss = (net(x, lam) - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.25 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_catalog_builds_it_by_name(name):
+    net = build("net", {"name": name, "width": 24}, spec=DIGITS)
+    assert isinstance(net, NETWORKS[name][0])
+    assert net(torch.zeros(1, 1, 8, 8), torch.zeros(1), label=torch.tensor([3])).shape == (1, 1, 8, 8)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bfloat16_autocast_stays_close(name):
+    torch.manual_seed(0)
+    network, options = NETWORKS[name]
+    net = network(DIGITS, **options).eval()
+    for parameter in net.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    x, lam = torch.randn(4, 1, 8, 8), torch.linspace(-3, 3, 4)
+    y = net(x, lam)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = net(x, lam)
+    assert (y - low).square().mean() < 1e-3 * y.square().mean()
+
+
+# conditions
+
+
+def test_levels_that_differ_by_little_are_told_by_vectors_that_differ_by_little():
+    torch.manual_seed(0)
+    condition = Condition(DataSpec(1, (4,)), 64).eval()
+    vectors = condition(torch.linspace(-10, 10, 2001))
+    spread = (vectors[:1000] - vectors[1001:]).norm(dim=1).mean()
+    steps = vectors.diff(dim=0).norm(dim=1)
+    assert steps.max() < 0.05 * spread
+    assert torch.cdist(vectors[::100], vectors[::100]).fill_diagonal_(pi).min() > steps.max()
+
+
+def test_an_infinite_level_is_told_as_a_far_one():
+    condition = Condition(DataSpec(1, (4,)), 16).eval()
+    vectors = condition(torch.tensor([torch.inf, 20.0, -torch.inf, -20.0]))
+    assert torch.equal(vectors[0], vectors[1])
+    assert torch.equal(vectors[2], vectors[3])
+
+
+def test_labels_are_dropped_at_the_rate_asked_for_and_only_while_training():
+    torch.manual_seed(0)
+    condition = Condition(DIGITS, 8, label_dropout=0.25)
+    lam, label = torch.zeros(4000), torch.full((4000,), 3)
+    null = condition.eval()(lam[:1], torch.tensor([10]))
+    dropped = (condition.train()(lam, label) - null).abs().amax(1) < 1e-6
+    assert abs(dropped.float().mean() - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5
+    assert not ((condition.eval()(lam, label) - null).abs().amax(1) < 1e-6).any()
+
+
+def test_without_labels_there_is_no_table():
+    assert Condition(DataSpec(1, (4,)), 8).classes is None
+    assert Condition(DIGITS, 8).classes.num_embeddings == 11
+
+
+# patches
+
+
+@pytest.mark.parametrize(("shape", "patch"), [((12,), (3,)), ((6, 8), (3, 2)), ((4, 6, 2), (2, 3, 1))])
+def test_unfold_undoes_fold(shape, patch):
+    x = torch.randn(2, 3, *shape)
+    folded = fold(x, patch)
+    assert folded.shape[2:] == tuple(side // p for side, p in zip(shape, patch, strict=True))
+    assert torch.equal(unfold(folded, patch), x)
+
+
+def test_fold_is_pixel_unshuffle_in_two_dimensions():
+    x = torch.randn(2, 3, 8, 12)
+    assert torch.equal(fold(x, (2, 2)), torch.nn.functional.pixel_unshuffle(x, 2))
+
+
+def test_a_patch_is_chosen_so_that_long_data_is_short():
+    assert patch_for(DataSpec(1, (4096,)), None, 512) == (8,)
+    assert patch_for(DataSpec(1, (8, 8)), None, 64) == (1, 1)
+    assert patch_for(DataSpec(1, (90, 128)), None, 64) == (2, 2)
+    assert patch_for(DataSpec(1, (1009,)), None, 512) == (1,)  # a prime
+
+
+# the UNet's levels
+
+
+def test_levels_halve_the_longest_axes_until_about_four():
+    unet = UNet(DataSpec(1, (8, 16, 16)), width=8)
+    assert [layer.stride for layer in unet.shrink] == [(1, 2, 2), (2, 2, 2)]
+    assert len(UNet(DataSpec(1, (8, 8)), width=8).shrink) == 1
+    assert len(UNet(DataSpec(1, (4,)), width=8).shrink) == 0
+
+
+# positions
+
+
+def test_rotary_attention_sees_distances_only():
+    angles = rotary_angles((5, 7), 16).reshape(5, 7, -1)
+    q, k = torch.randn(2, 1, 1, 1, 16)
+
+    def product(a, b):
+        def turn(x, at):
+            return rotate(x, (angles[at].cos()[None], angles[at].sin()[None]))
+
+        return (turn(q, a) * turn(k, b)).sum()
+
+    assert torch.allclose(product((0, 1), (2, 4)), product((2, 3), (4, 6)), atol=1e-5)
+    assert not torch.allclose(product((0, 1), (2, 4)), product((0, 1), (1, 4)), atol=1e-3)
+    assert not torch.allclose(product((0, 1), (2, 4)), product((0, 1), (2, 5)), atol=1e-3)
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("network", "spec", "options", "said"),
+    [
+        (UNet, DataSpec(1, (10, 9)), {"patch": [2]}, r"patch=\[2, 2\] does not divide .* 10 x 9"),
+        (DiT, DataSpec(1, (10, 9)), {"patch": [4, 3]}, r"patch=\[4, 3\] does not divide .* 10 x 9"),
+        (DiT, DIGITS, {"patch": [2, 2, 2]}, "3 sides, but the data has 2 axes"),
+        (UNet, DIGITS, {"multipliers": [1, 1, 1, 1, 1]}, "asks for 5 levels, but data of 8 x 8 .* only 3 times"),
+        (UNet, DIGITS, {"multipliers": []}, "one or more levels"),
+        (UNet, DIGITS, {"multipliers": [1, 0]}, "each 1 or more"),
+        (UNet, DIGITS, {"attention": [2]}, "they are 0 to 1"),
+        (UNet, DIGITS, {"width": 0}, "width=0"),
+        (UNet, DIGITS, {"dropout": 1.0}, "dropout=1.0"),
+        (UNet, DIGITS, {"label_dropout": -0.1}, "label_dropout=-0.1"),
+        (UNet, DataSpec(1, (2, 2, 2, 2)), {}, "4 axes"),
+        (DiT, DIGITS, {"width": 30, "heads": 4}, "heads=4 does not divide width=30"),
+        (DiT, DIGITS, {"width": 8, "heads": 4}, "needs 4 for its positions"),
+        (MLP, DIGITS, {"blocks": 0}, "blocks=0"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_a_sentence(network, spec, options, said):
+    with pytest.raises(DiffkitError, match=said):
+        network(spec, **options)
+
+
+def test_the_hooks_import_no_torch():
+    import subprocess
+    import sys
+
+    listing = "import sys, diffkit_nets.plugin as plugin; list(plugin.diffkit_networks())"
+    subprocess.run([sys.executable, "-c", f"{listing}; assert 'torch' not in sys.modules"], check=True)
+    from diffkit_nets.plugin import diffkit_networks
+
+    assert {component.name for component in diffkit_networks()} == set(NETWORKS)
+    assert all(isinstance(component, Component) for component in diffkit_networks())

@@ -3,10 +3,8 @@
 import hashlib
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -184,35 +182,44 @@ def test_no_pickle_is_written_anywhere_in_a_run(trained):
             assert not path.read_bytes().startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")), path
 
 
-def test_killed_at_any_moment_of_saving_a_valid_checkpoint_is_left(tmp_path):
-    """kill -9 at moments spread over many savings: what is on the disk can be read, and is the last that was reported."""
-    script = """
-import sys, torch
+KILLING = """
+import os, signal, sys, time, torch
 from pathlib import Path
 from diffkit.run import checkpoint
 torch.set_num_threads(1)
 values = {"w": torch.zeros(200_000)}
-for step in range(1, 100_000):
-    values["w"].fill_(step)
-    checkpoint.write(Path(sys.argv[1]), dict.fromkeys(("model", "ema", "optimizer"), values), {"step": step})
-    print(step, flush=True)
+for attempt in range(int(sys.argv[2])):
+    folder, (reading, writing) = Path(sys.argv[1], str(attempt)), os.pipe()
+    child = os.fork()
+    if child == 0:
+        for step in range(1, 100_000):
+            values["w"].fill_(step)
+            checkpoint.write(folder, dict.fromkeys(("model", "ema", "optimizer"), values), {"step": step})
+            os.write(writing, f"{step}\\n".encode())
+    os.close(writing)
+    said = os.read(reading, 10)
+    time.sleep(0.02 + 0.007 * attempt)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    while more := os.read(reading, 1000):
+        said += more
+    print(said.split()[-1].decode())
 """
-    for attempt in range(6):
+
+
+def test_killed_at_any_moment_of_saving_a_valid_checkpoint_is_left(tmp_path):
+    """kill -9 at moments spread over many savings: what is on the disk is as new as reported."""
+    killing = [sys.executable, "-c", KILLING, str(tmp_path), "10"]
+    reported = subprocess.run(killing, capture_output=True, text=True, check=True, timeout=120).stdout.split()
+    assert len(reported) == 10
+    for attempt, step in enumerate(reported):
         folder = tmp_path / str(attempt)
-        with subprocess.Popen(
-            [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True
-        ) as process:
-            said = process.stdout.readline()
-            time.sleep(0.02 + 0.013 * attempt)
-            process.send_signal(signal.SIGKILL)
-            said = (said + process.stdout.read()).split()
         _, tensors, numbers, skipped = checkpoint.newest(folder, NAMES)
         assert skipped == [], "no torn checkpoint under a checkpoint's name"
-        assert numbers["step"] >= int(said[-1])
+        assert numbers["step"] >= int(step)
         assert (tensors["model"]["w"] == numbers["step"]).all()
         write(folder, 10**6)
         assert [path.name for path in folder.glob(".*")] == [], "the next saving tidies up"
-        shutil.rmtree(folder)
 
 
 def test_a_run_with_a_damaged_checkpoint_is_sampled_from_the_one_before(trained, tmp_path):

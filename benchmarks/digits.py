@@ -121,12 +121,13 @@ def main() -> int:
         return 2
     s = score(samples, labels)
     held = len(real("held_out")[0])
+    same = min(held, given.n)
     print(f"{given.n} samples of seed {given.seed}, drawn in {seconds:.1f} s; features: the 64 hidden units of")
     print(f"{CLASSIFIERS} classifiers of real digits, averaged; reference: the 1,258 training digits\n")
     print(f"                                        samples   real, held out ({held})")
     print(f"classified as asked                       {s['agreement']:.3f}   {s['accuracy_held_out']:.3f}")
     print(f"Fréchet distance, all {given.n:<6}            {s['frechet']:7.2f}")
-    print(f"Fréchet distance, {held}                   {s['frechet_same_n']:7.2f}   {s['frechet_held_out']:.2f}")
+    print(f"Fréchet distance, the first {same:<4}        {s['frechet_same_n']:7.2f}   {s['frechet_held_out']:.2f}")
     print(f"nearest training digit (L2 in [-1, 1])  {s['nearest']:7.2f}   {s['nearest_held_out']:.2f}")
     print(f"nearer than 99 % of held-out digits       {s['nearer_than_99_percent']:.3f}   0.010")
     if given.json:

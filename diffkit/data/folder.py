@@ -14,6 +14,9 @@ from diffkit.contracts.network import DataSpec
 from diffkit.data.store import decoded
 from diffkit.errors import DiffkitError, listing
 
+NAMED = 10
+"""How many skipped files the warning names; all of them are in ``skipped``."""
+
 
 class FolderData:
     """A folder of files as labelled items; a plugin's folder data set inherits this and says how to decode.
@@ -87,8 +90,8 @@ class FolderData:
     def _warn(self, found: int, others: Counter[str], lost: set[str]) -> None:
         said = []
         if self.skipped:
-            first = "; ".join(f"{name} ({why})" for name, why in list(self.skipped.items())[:5])
-            more = f"; and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""
+            first = "; ".join(f"{name} ({why})" for name, why in list(self.skipped.items())[:NAMED])
+            more = f"; and {len(self.skipped) - NAMED} more" if len(self.skipped) > NAMED else ""
             said.append(f"skipped {len(self.skipped)} of {found} files: {first}{more}")
         if lost:
             said.append(f"left out {listing(lost)}, where no file could be read")

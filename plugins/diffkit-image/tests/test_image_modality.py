@@ -202,3 +202,10 @@ def test_small_pictures_are_enlarged_pixel_by_pixel(tmp_path):
         pixels = np.asarray(page)[24:-24, 24:-24, 0]
     expected = ((x[0] + 1) * 127.5).round().numpy().repeat(8, 0).repeat(8, 1)
     assert np.array_equal(pixels, expected)
+
+
+def test_sixteen_bits_are_scaled_to_eight(tmp_path):
+    shades = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    PIL.Image.fromarray(shades).save(tmp_path / "x.png")
+    read = (IMAGE.read(tmp_path / "x.png", GREY)[0] + 1) / 2
+    assert np.abs(read.numpy() - shades / 65535).max() < 1 / 255

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from diffkit_audio import Audio, AudioFolder
+from diffkit_audio import Audio, AudioFolder, Notes
 from diffkit_audio.resample import resample
 from PIL import Image
 
 from diffkit import DataSpec, DiffkitError
+from diffkit.testing import check_modality
 
 SPEC = DataSpec(1, (800,), rate=8000.0)
 
@@ -71,7 +72,7 @@ def test_resampling_removes_what_the_lower_rate_cannot_hold():
     assert y[200:-200].abs().max() < 3e-3
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "aiff"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
 def test_a_file_that_was_cut_off_is_not_readable(tmp_path, suffix):
     path = tmp_path / f"cut.{suffix}"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
@@ -142,3 +143,20 @@ def test_a_tone_lies_at_its_frequency_in_the_spectrogram(tmp_path):
         picture = tile(sine(1000, 8000, 8000)[None], 8000.0)
     brightness = picture[TOP + WAVE + GAP :, LEFT : LEFT + WIDTH][:SPECTRUM].astype(int).sum((1, 2))
     assert abs(brightness.argmax() - round(SPECTRUM * (1 - 1000 / 4000))) <= 2
+
+
+def test_the_modality_keeps_its_contract_with_both_data_sets(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFKIT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    for i in range(3):
+        x = 0.5 * sine(300 * (i + 1), 16000, 8000)
+        soundfile.write(tmp_path / "data" / f"{i}.wav", torch.stack((x, -x / 2), 1).numpy(), 16000)
+    check_modality(Audio(), Notes(n=26, seconds=0.1))
+    check_modality(Audio(), AudioFolder(str(tmp_path / "data"), rate=8000, seconds=0.25, channels=2))
+
+
+def test_sounds_that_are_not_finite_can_still_be_looked_at(tmp_path):
+    xs = torch.full((1, 1, 800), float("nan"))
+    Audio().sheet(xs, ["diverged"], tmp_path / "sheet.png", SPEC)
+    (path,) = Audio().save(xs[0], tmp_path / "diverged", SPEC)
+    assert soundfile.read(path)[0].tolist() == [0] * 800

@@ -45,7 +45,7 @@ class Audio:
                 int((length / rate + 2 * ZEROS / min(rate, file.samplerate)) * file.samplerate) + 1, file.frames
             )
             array = file.read(wanted, dtype="float32", always_2d=True)
-            if len(array) < wanted:
+            if len(array) < 0.9 * wanted:  # the length that an MP3 file claims is an estimate
                 raise ValueError(f"cut off after {len(array) / file.samplerate:.3g} s")
             if not len(array):
                 raise ValueError("holds no sound")
@@ -70,7 +70,7 @@ class Audio:
         """Write ``stem.wav``: 16-bit PCM at ``spec.rate``, values beyond [-1, 1] clipped."""
         path = stem.with_name(f"{stem.name}.wav")
         file = io.BytesIO()
-        pcm = (x.detach().cpu().float() * 32768).round().clamp(-32768, 32767).to(torch.int16)
+        pcm = (x.detach().cpu().float().nan_to_num() * 32768).round().clamp(-32768, 32767).to(torch.int16)
         soundfile.write(file, pcm.T.numpy(), round(spec.rate), format="WAV", subtype="PCM_16")
         path.write_bytes(file.getbuffer())
         return [path]

@@ -22,7 +22,7 @@ MAGMA = (
 
 def tile(x: Tensor, rate: float) -> np.ndarray:
     """Return sound ``x`` ``(channels, samples)`` at ``rate`` as a picture ``(height, width, 3)``, uint8."""
-    mono = x.mean(0)
+    mono = x.mean(0).nan_to_num()
     seconds = len(mono) / rate
     page = Image.new("RGB", (LEFT + WIDTH + RIGHT, TOP + WAVE + GAP + SPECTRUM + BOTTOM), "white")
     draw = ImageDraw.Draw(page)

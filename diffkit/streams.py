@@ -41,12 +41,11 @@ class Streams:
 
     def draw(self, shape: tuple[int, ...], step: int, like: Tensor | None = None) -> Tensor:
         """Return unit noise ``(batch, *shape)`` for a step (0 is the start), drawn on the host, sample by sample."""
-        samples = []
-        for index in self.indices:
+        drawn = torch.empty(len(self.indices), *shape)
+        for sample, index in zip(drawn, self.indices, strict=True):
             self._generator.manual_seed(key(self.seed, index, step))
             if self.noise is None:
-                samples.append(torch.randn(1, *shape, generator=self._generator))
+                sample.normal_(generator=self._generator)
             else:
-                samples.append(self.noise((1, *shape), self._generator))
-        drawn = torch.cat(samples)
+                sample.copy_(self.noise((1, *shape), self._generator)[0])
         return drawn if like is None else drawn.to(like, non_blocking=True)

@@ -18,6 +18,9 @@ class Prediction(Protocol):
 
     This is the preconditioning of Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
     Models" (2022), eq. 7, for any α; predicting ε, x_0, v or a flow are four choices of the coefficients.
+
+    What F means depends on λ alone, not on the scale of x_t: then a network that was trained under one schedule works
+    under another. That is so where multiplying α and σ by k divides c_skip and c_in by k and leaves c_out alone.
     """
 
     def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number, Number]:

@@ -90,9 +90,9 @@ class Judge:
     fastest: float
 
     @classmethod
-    def of(cls, data: MovingDigits, clips: int = 3000) -> "Judge":
-        """Learn from the first clips of ``data``."""
-        xs, labels = items(data, clips)
+    def of(cls, data: MovingDigits) -> "Judge":
+        """Learn from all clips of ``data``."""
+        xs, labels = items(data, len(data))
         seen = cuts(xs)[:, ::3]
         every = np.repeat(labels, seen.shape[1])
         classifier = SVC(C=10).fit(seen.reshape(-1, CUT * CUT), every)

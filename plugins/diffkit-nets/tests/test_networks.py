@@ -148,6 +148,25 @@ def test_levels_halve_the_longest_axes_until_about_four():
     assert [layer.stride for layer in unet.shrink] == [(1, 2, 2), (2, 2, 2)]
     assert len(UNet(DataSpec(1, (8, 8)), width=8).shrink) == 1
     assert len(UNet(DataSpec(1, (4,)), width=8).shrink) == 0
+    assert [layer.stride for layer in UNet(DataSpec(1, (3,)), width=8, multipliers=[1, 1, 1]).shrink] == [(2,), (2,)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "attention", "sides"),
+    [
+        ((8, 8), None, []),
+        ((32, 32), None, [16, 8]),
+        ((512,), [0], [512]),
+        ((256,), None, [128, 64, 32, 16]),
+        ((9,), [], []),
+    ],
+)
+def test_attention_is_where_it_is_asked_for_or_pays(shape, attention, sides):
+    unet, seen = UNet(DataSpec(1, shape), width=8, attention=attention), []
+    for block in unet.down:
+        block.attention.register_forward_hook(lambda layer, _, h: seen.append((type(layer).__name__, h.shape[2])))
+    unet(torch.zeros(1, 1, *shape), torch.zeros(1))
+    assert [side for name, side in seen if name == "Attention"] == sides
 
 
 # positions
@@ -174,7 +193,7 @@ def test_rotary_attention_sees_distances_only():
 @pytest.mark.parametrize(
     ("network", "spec", "options", "said"),
     [
-        (UNet, DataSpec(1, (10, 9)), {"patch": [2]}, r"patch=\[2, 2\] does not divide .* 10 x 9"),
+        (UNet, DataSpec(1, (10, 9)), {"patch": [2]}, r"patch=\[2\] does not divide .* 10 x 9"),
         (DiT, DataSpec(1, (10, 9)), {"patch": [4, 3]}, r"patch=\[4, 3\] does not divide .* 10 x 9"),
         (DiT, DIGITS, {"patch": [2, 2, 2]}, "3 sides, but the data has 2 axes"),
         (UNet, DIGITS, {"multipliers": [1, 1, 1, 1, 1]}, "asks for 5 levels, but data of 8 x 8 .* only 3 times"),

@@ -54,11 +54,11 @@ def patch_for(spec: DataSpec, patch: Sequence[int] | None, longest: int) -> tupl
     shape = " x ".join(map(str, spec.shape))
     if len(sides) != spec.rank:
         raise DiffkitError(
-            f"patch={list(sides)} has {len(sides)} sides, but the data has {spec.rank} axes ({shape}); give one side "
+            f"patch={list(patch)} has {len(sides)} sides, but the data has {spec.rank} axes ({shape}); give one side "
             f"for each, or one for all"
         )
     if any(p < 1 or side % p for p, side in zip(sides, spec.shape, strict=True)):
-        raise DiffkitError(f"patch={list(sides)} does not divide the data's shape {shape}; give divisors, or none")
+        raise DiffkitError(f"patch={list(patch)} does not divide the data's shape {shape}; give divisors, or none")
     return sides
 
 

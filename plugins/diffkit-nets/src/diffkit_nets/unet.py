@@ -16,6 +16,8 @@ LONGEST = {1: 512, 2: 64, 3: 32}
 """By rank, the longest side at which convolutions work unless a patch is asked for."""
 SMALLEST, DEEPEST, WIDEST = 4, 5, 4
 """Without ``multipliers``: the longest side of the last level, the most levels, and the largest multiplier."""
+ATTENTIVE = 512
+"""Without ``attention``: the most positions of a level with attention."""
 
 
 class UNet(nn.Module):
@@ -32,7 +34,8 @@ class UNet(nn.Module):
         multipliers: for each level, its channels divided by ``width``; none takes 1, 2, 3, 4, 4 as far as the longest
             side exceeds 4.
         blocks: residual blocks a level, on the way down and on the way up.
-        attention: the levels (from 0) with attention; none is the last one, ``[]`` no level.
+        attention: the levels (from 0) with attention, ``[]`` for no level; none is those below the first that have at
+            most 512 positions and a side beyond 4, of which convolutions do not see everything anyway.
         patch: folds patches of the data into channels first, which makes large data cheap: one side for each axis, or
             one for all; none folds sides beyond 512 in audio, 64 in images and 32 in video.
         dropout: the share of features dropped within blocks while training.
@@ -47,7 +50,7 @@ class UNet(nn.Module):
         spec: DataSpec,
         width: int = 32,
         multipliers: list[int] | None = None,
-        blocks: int = 2,
+        blocks: int = 1,
         attention: list[int] | None = None,
         patch: list[int] | None = None,
         dropout: float = 0.0,
@@ -59,9 +62,9 @@ class UNet(nn.Module):
         check_dropout(dropout)
         self.spec, self.patch = spec, patch_for(spec, patch, LONGEST[spec.rank])
         shape = tuple(side // p for side, p in zip(spec.shape, self.patch, strict=True))
-        strides = _strides(shape, multipliers)
-        widths = [width * m for m in multipliers or [min(i + 1, WIDEST) for i in range(len(strides) + 1)]]
-        attentive = _levels(attention, len(widths))
+        shapes = _shapes(shape, multipliers)
+        widths = [width * m for m in multipliers or [min(i + 1, WIDEST) for i in range(len(shapes))]]
+        attentive = _attentive(shapes, attention)
 
         vector = 4 * width
         convolution = CONVOLUTIONS[spec.rank]
@@ -77,7 +80,8 @@ class UNet(nn.Module):
         channels, skips = width, []
         for level, outer in enumerate(widths):
             if level:
-                self.shrink.append(convolution(channels, channels, 3, strides[level - 1], padding=1))
+                stride = tuple(-(-a // b) for a, b in zip(shapes[level - 1], shapes[level], strict=True))
+                self.shrink.append(convolution(channels, channels, 3, stride, padding=1))
             for _ in range(blocks):
                 self.down.append(block(channels, outer, level))
                 channels = outer
@@ -145,32 +149,31 @@ class Block(nn.Module):
         return self.attention(self.skip(x) + h)
 
 
-def _strides(shape: tuple[int, ...], multipliers: Sequence[int] | None) -> list[tuple[int, ...]]:
-    """Return the strides between the levels that ``multipliers`` asks for, or between as many as suit the shape."""
+def _shapes(shape: tuple[int, ...], multipliers: Sequence[int] | None) -> list[tuple[int, ...]]:
+    """Return the shape of each level: as many as ``multipliers`` asks for, or as suit the shape of the first."""
     if multipliers is not None and (not multipliers or min(multipliers) < 1):
         raise DiffkitError(f"multipliers={list(multipliers)} has to name one or more levels, each 1 or more: [1, 2, 2]")
-    strides: list[tuple[int, ...]] = []
-    sides = shape
-    while (
-        len(strides) + 1 < len(multipliers)
-        if multipliers is not None
-        else max(sides) > SMALLEST and len(strides) + 1 < DEEPEST
-    ):
-        if max(sides) == 1:
+    shapes = [shape]
+    while len(shapes) < (DEEPEST if multipliers is None else len(multipliers)):
+        longest = max(shapes[-1])
+        if multipliers is None and longest <= SMALLEST:
+            break
+        if longest == 1:
             raise DiffkitError(
                 f"multipliers={list(multipliers or ())} asks for {len(multipliers or ())} levels, but data of "
-                f"{' x '.join(map(str, shape))} (patches) can be halved only {len(strides)} times; leave some out"
+                f"{' x '.join(map(str, shape))} (patches) can be halved only {len(shapes) - 1} times; leave some out"
             )
-        halved = tuple(2 if 2 * side > max(sides) else 1 for side in sides)
-        sides = tuple(-(-side // s) for side, s in zip(sides, halved, strict=True))
-        strides.append(halved)
-    return strides
+        shapes.append(tuple(-(-side // 2) if 2 * side > longest else side for side in shapes[-1]))
+    return shapes
 
 
-def _levels(attention: Sequence[int] | None, levels: int) -> set[int]:
+def _attentive(shapes: Sequence[tuple[int, ...]], attention: Sequence[int] | None) -> set[int]:
     """Return the levels with attention."""
     if attention is None:
-        return {levels - 1}
-    if not all(0 <= level < levels for level in attention):
-        raise DiffkitError(f"attention={list(attention)} names a level that is not there; they are 0 to {levels - 1}")
+        fit = [i for i, shape in enumerate(shapes) if prod(shape) <= ATTENTIVE and max(shape) > SMALLEST]
+        return {i for i in fit if i > 0}
+    if not all(0 <= level < len(shapes) for level in attention):
+        raise DiffkitError(
+            f"attention={list(attention)} names a level that is not there; they are 0 to {len(shapes) - 1}"
+        )
     return set(attention)

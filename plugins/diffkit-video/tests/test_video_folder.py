@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from diffkit_video import Video, VideoFolder
+from diffkit_video import MovingDigits, Video, VideoFolder
 
 from diffkit import DataSpec, DiffkitError
+from diffkit.testing import check_modality
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +66,9 @@ def test_a_folder_of_clips_that_are_all_too_short_says_so(folder):
 def test_options_out_of_range_are_refused_before_anything_is_read(tmp_path, options):
     with pytest.raises(DiffkitError, match=next(iter(options))):
         VideoFolder(str(tmp_path), **options)
+
+
+def test_both_data_sets_keep_the_contract(folder):
+    check_modality(Video(), MovingDigits(clips=100))
+    check_modality(Video(), VideoFolder(str(folder), frames=8, size=16))
+    check_modality(Video(), VideoFolder(str(folder), frames=5, size=33, rate=5, channels=1))

@@ -64,11 +64,12 @@ def train(*words: str) -> Run:
 def start(config: DictConfig, path: Path | None = None) -> Run:
     """Train a new run of a checked config, in ``path`` or in a folder of its own under ``config.out``."""
     dataset = build("data", config.data)
-    config = _with_modality(config, dataset)
+    config = _settled(config, dataset)
     data, latent = _specs(config, dataset)
     model = Model(config, data, latent)
     trainer = _trainer(config, model, dataset)
     _try_item(model, dataset)
+    _try_network(model)
     model.labels(config.sample.n, _label(config))
     folder = RunFolder.create(config, path)
     with folder.locked():
@@ -198,19 +199,20 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _with_modality(config: DictConfig, dataset: Dataset) -> DictConfig:
-    """Return the config with the data's own modality where none was chosen."""
+def _settled(config: DictConfig, dataset: Dataset) -> DictConfig:
+    """Return the config with the data's own modality where none was chosen, and the data's path in full."""
     chosen = config.get("modality")
     if chosen is not None and chosen.name.rpartition(".")[2] != dataset.modality:
         raise DiffkitError(
             f"data '{config.data.name}' is of modality '{dataset.modality}', not '{chosen.name}'; leave modality out, "
             f"or choose other data: data=NAME"
         )
-    if chosen is not None:
-        return config
     settled = config.copy()
     OmegaConf.set_struct(settled, False)
-    settled.modality = OmegaConf.structured(node("modality", dataset.modality))
+    if chosen is None:
+        settled.modality = OmegaConf.structured(node("modality", dataset.modality))
+    if settled.data.get("path"):  # a run may be resumed from another folder
+        settled.data.path = str(Path(settled.data.path).expanduser().resolve())
     return settled
 
 
@@ -258,6 +260,22 @@ def _try_item(model: Model, dataset: Dataset) -> None:
     model.modality.check(x, dataset.spec)
     if model.latent.labels and not 0 <= label < len(model.latent.labels):
         raise DiffkitError(f"the data's first label is {label}, but it names {len(model.latent.labels)} labels")
+
+
+def _try_network(model: Model) -> None:
+    """Refuse a network that cannot take the data, such as one for another number of axes."""
+    net, shape = model.denoiser.net, (1, model.latent.channels, *model.latent.shape)
+    cond = {"label": torch.zeros(1, dtype=torch.int64, device=model.device)} if model.latent.labels else {}
+    said = f"net '{model.config.net.name}' cannot take data of {_by(shape[1:])}"
+    try:
+        with torch.no_grad():
+            y = net.eval()(torch.zeros(shape, device=model.device), torch.zeros(1, device=model.device), **cond)
+    except DiffkitError:
+        raise
+    except Exception as error:
+        raise DiffkitError(f"{said} ({' '.join(str(error).split())[:200]}); choose another: net=NAME") from error
+    if tuple(y.shape) != shape:
+        raise DiffkitError(f"{said}: it returns {_by(y.shape[1:])}; choose another: net=NAME")
 
 
 def _label(config: Any) -> Any:

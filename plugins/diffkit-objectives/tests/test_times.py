@@ -1,10 +1,12 @@
 """The time distributions against their distribution functions, and the noise."""
 
+import math
+
 import pytest
 import torch
 from diffkit_objectives import LogitNormalTimes, LogNormalTimes, NormalNoise, StratifiedTimes, UniformTimes
 
-from diffkit import DiffkitError, build
+from diffkit import DataSpec, DiffkitError, build
 from diffkit.testing.sampler import SCHEDULES
 
 N = 20_000
@@ -80,6 +82,14 @@ def test_logit_normal_times_have_a_normal_logit(options):
 def test_lognormal_times_have_a_normal_log_of_noise_to_signal(options, schedule):
     t = LogNormalTimes(**options)(N, schedule, seeded())
     assert distance(-schedule.lam(t), lambda x: normal(x, **{"mean": -1.2, "std": 1.2, **options})) < LIMIT
+
+
+def test_lognormal_times_follow_the_scale_of_the_data():
+    def levels(std):
+        times = LogNormalTimes(spec=DataSpec(channels=1, shape=(1,), std=std))
+        return SCHEDULE.lam(times(N, SCHEDULE, seeded()))
+
+    torch.testing.assert_close(levels(0.5) - levels(1.0), torch.full((N,), math.log(2), dtype=torch.float64))
 
 
 def test_lognormal_times_beyond_the_schedule_are_at_its_ends():

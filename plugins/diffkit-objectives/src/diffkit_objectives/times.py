@@ -1,10 +1,15 @@
 """Which times a training batch visits."""
 
+import math
+
 import torch
 from torch import Generator, Tensor
 
-from diffkit import DiffkitError
+from diffkit import DataSpec, DiffkitError
 from diffkit.contracts.schedule import Schedule
+
+PICTURES = 0.5
+"""The standard deviation of pictures in [-1, 1], as EDM takes it."""
 
 
 class UniformTimes:
@@ -51,16 +56,20 @@ class LogitNormalTimes:
 class LogNormalTimes:
     """Times at which log(σ/α) is normal, whatever the schedule; beyond its ends they are moved to the ends.
 
-    Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), table 1.
+    Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), table 1. The paper's mean is
+    that for pictures, whose standard deviation is 0.5; for data of standard deviation s, which noise drowns so much
+    later, log(s / 0.5) is added.
 
     Args:
-        mean: the mean of log(σ/α), P_mean in the paper.
+        mean: the mean of log(σ/α), P_mean in the paper, for data of standard deviation 0.5.
         std: its standard deviation, P_std.
+        spec: what the network models, for s; 0.5 where there is none.
     """
 
-    def __init__(self, mean: float = -1.2, std: float = 1.2) -> None:
+    def __init__(self, mean: float = -1.2, std: float = 1.2, spec: DataSpec | None = None) -> None:
         check_std(std)
-        self.mean, self.std = mean, std
+        self.mean = mean + (math.log(spec.std / PICTURES) if spec else 0.0)
+        self.std = std
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator | None = None) -> Tensor:
         """Return ``n`` times, float64 on the host."""

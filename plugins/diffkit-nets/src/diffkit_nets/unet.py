@@ -16,8 +16,8 @@ LONGEST = {1: 512, 2: 64, 3: 32}
 """By rank, the longest side at which convolutions work unless a patch is asked for."""
 SMALLEST, DEEPEST, WIDEST = 4, 5, 4
 """Without ``multipliers``: the longest side of the last level, the most levels, and the largest multiplier."""
-ATTENTIVE = 512
-"""Without ``attention``: the most positions of a level with attention."""
+ATTENTIVE = {1: 32, 2: 16, 3: 6}
+"""By rank, the longest side of a level with attention unless ``attention`` says where."""
 
 
 class UNet(nn.Module):
@@ -34,8 +34,9 @@ class UNet(nn.Module):
         multipliers: for each level, its channels divided by ``width``; none takes 1, 2, 3, 4, 4 as far as the longest
             side exceeds 4.
         blocks: residual blocks a level, on the way down and on the way up.
-        attention: the levels (from 0) with attention, ``[]`` for no level; none is those below the first that have at
-            most 512 positions and a side beyond 4, of which convolutions do not see everything anyway.
+        attention: the levels (from 0) with attention, ``[]`` for no level; none is those below the first with a
+            longest side of at most 32 in audio, 16 in images and 6 in video, but more than 4, all of which convolutions
+            see anyway.
         patch: folds patches of the data into channels first, which makes large data cheap: one side for each axis, or
             one for all; none folds sides beyond 512 in audio, 64 in images and 32 in video.
         dropout: the share of features dropped within blocks while training.
@@ -170,8 +171,8 @@ def _shapes(shape: tuple[int, ...], multipliers: Sequence[int] | None) -> list[t
 def _attentive(shapes: Sequence[tuple[int, ...]], attention: Sequence[int] | None) -> set[int]:
     """Return the levels with attention."""
     if attention is None:
-        fit = [i for i, shape in enumerate(shapes) if prod(shape) <= ATTENTIVE and max(shape) > SMALLEST]
-        return {i for i in fit if i > 0}
+        longest = ATTENTIVE[len(shapes[0])]
+        return {i for i, shape in enumerate(shapes) if i > 0 and SMALLEST < max(shape) <= longest}
     if not all(0 <= level < len(shapes) for level in attention):
         raise DiffkitError(
             f"attention={list(attention)} names a level that is not there; they are 0 to {len(shapes) - 1}"

@@ -56,8 +56,8 @@ class LogitNormalTimes:
 class LogNormalTimes:
     """Times at which log(σ/α) is normal, whatever the schedule; beyond its ends they are moved to the ends.
 
-    Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), table 1. The paper's mean is
-    that for pictures, whose standard deviation is 0.5; for data of standard deviation s, which noise drowns so much
+    Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), table 1. The paper's
+    mean is for pictures, whose standard deviation is 0.5; for data of standard deviation s, which noise drowns so much
     later, log(s / 0.5) is added.
 
     Args:

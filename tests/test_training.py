@@ -52,15 +52,15 @@ def recipes():
 
 @pytest.mark.parametrize("recipe", ["digits", "notes", "moving_digits", "spirals"])
 def test_stopped_and_resumed_every_recipe_arrives_at_the_bits_of_an_uninterrupted_run(recipe, tmp_path, capsys):
-    words = (f"recipe={recipe}", *QUICK, f"out={tmp_path}")
-    whole = diffkit.train(*words, "train.steps=4").path
-    part = diffkit.train(*words, "train.steps=4", "train.save_every=2").path
-    shutil.rmtree(part / "checkpoints/step-00000004")
+    words = (f"recipe={recipe}", *QUICK, f"out={tmp_path}", "net.width=8", "train.steps=3")
+    whole = diffkit.train(*words).path
+    part = diffkit.train(*words, "train.save_every=2").path
+    shutil.rmtree(part / "checkpoints/step-00000003")
     shutil.rmtree(part / "samples")
     resume(part)
     assert bits(part) == bits(whole), "parameters, average, optimizer and step"
     assert losses(part) == losses(whole), "and the same lines of metrics, each once"
-    sheet = "samples/step-00000004/sheet.png"
+    sheet = "samples/step-00000003/sheet.png"
     assert (part / sheet).read_bytes() == (whole / sheet).read_bytes()
 
 

@@ -24,18 +24,27 @@ def main() -> None:
     try:
         status = run(words)
         sys.stdout.flush()
-    except DiffkitError as error:
-        if debug:
-            raise
-        print(f"diffkit: {error}", file=sys.stderr)
-        status = USER_ERROR
     except KeyboardInterrupt:
         print("\ndiffkit: interrupted", file=sys.stderr)
         status = INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except (DiffkitError, OSError) as error:
+        if debug:
+            raise
+        print(f"diffkit: {_said(error)}", file=sys.stderr)
+        status = USER_ERROR
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads on, or the disk is full: nothing more can be said there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def _said(error: DiffkitError | OSError) -> str:
+    if isinstance(error, DiffkitError):
+        return str(error)
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''} (diffkit … --debug shows where)"
 
 
 def run(words: Sequence[str]) -> int:

@@ -1,6 +1,6 @@
 """A model: everything a config chooses for going from noise to data, built; no data set is needed for it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -81,7 +81,9 @@ class Model:
         if n < 1:
             raise DiffkitError(f"n={n} is not a number of samples; give 1 or more")
         labels = self.labels(n, label)
-        size = batch_size or self.config.sample.batch_size
+        size = self.config.sample.batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise DiffkitError(f"batch_size={size} is not a number of samples; give 1 or more")
         chunks = [
             self.draw(
                 range(start, min(start + size, n)), labels[start : start + size], seed, steps, sampler, grid, guidance
@@ -120,6 +122,8 @@ class Model:
     def _solver(self, sampler: Sampler | str | None, steps: int | None) -> Sampler:
         if isinstance(sampler, str):
             return build("sampler", sampler, spec=self.latent, **({} if steps is None else {"steps": steps}))
+        if sampler is not None and steps is not None:
+            raise DiffkitError(f"steps={steps} is given beside a sampler that has its own; give them to the sampler")
         if sampler is not None or steps is None:
             return sampler or self.sampler
         return build("sampler", self.config.sampler, spec=self.latent, steps=steps)
@@ -131,29 +135,25 @@ class Model:
             return [i % len(names) for i in range(n)] if names else [0] * n
         if isinstance(label, Tensor):
             label = label.tolist()
-        given = [label] if isinstance(label, int | str) else list(_flat(label))
-        if len(given) not in (1, n):
-            given = [given[i % len(given)] for i in range(n)]
+        given = list(label) if isinstance(label, Sequence) and not isinstance(label, str) else [label]
+        if not given:
+            raise DiffkitError("the list of labels is empty; give at least one, or leave sample.label out")
         found = [self._label(one) for one in given]
-        return found * n if len(found) == 1 else found
+        return [found[i % len(found)] for i in range(n)]
 
-    def _label(self, label: int | str) -> int:
+    def _label(self, label: Any) -> int:
         names = self.latent.labels
         if not names:
             raise DiffkitError(f"label {label} was asked for, but the run's data has no labels; leave sample.label out")
         if str(label) in names:
             return names.index(str(label))
-        if isinstance(label, int) and 0 <= label < len(names):
+        if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(names):
             return label
         shown = listing(names) if len(names) <= 40 else f"{names[0]} … {names[-1]}"
         raise DiffkitError(
             f"label {label} is not one of the {len(names)} of this run{did_you_mean(str(label), names)}; "
             f"its labels: {shown} (or an index from 0 to {len(names) - 1})"
         )
-
-
-def _flat(values: Iterable[Any]) -> Iterable[Any]:
-    return values
 
 
 def device_of(name: str) -> torch.device:

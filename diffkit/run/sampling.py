@@ -26,8 +26,7 @@ def write_samples(model: Model, folder: Path, *, n: int, quiet: bool = False) ->
         DiffkitError: for a label the run does not have, or a folder that cannot be written; nothing is left behind.
     """
     sample = model.config.sample
-    label = sample.label
-    labels = model.labels(n, list(label) if not isinstance(label, int | str | None) else label)
+    labels = model.labels(n, sample.label)
     part = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         part.mkdir(parents=True)

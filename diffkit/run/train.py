@@ -70,7 +70,7 @@ def start(config: DictConfig, path: Path | None = None) -> Run:
     trainer = _trainer(config, model, dataset)
     _try_item(model, dataset)
     _try_network(model)
-    model.labels(config.sample.n, _label(config))
+    model.labels(config.sample.n, config.sample.label)
     folder = RunFolder.create(config, path)
     with folder.locked():
         try:
@@ -276,11 +276,6 @@ def _try_network(model: Model) -> None:
         raise DiffkitError(f"{said} ({' '.join(str(error).split())[:200]}); choose another: net=NAME") from error
     if tuple(y.shape) != shape:
         raise DiffkitError(f"{said}: it returns {_by(y.shape[1:])}; choose another: net=NAME")
-
-
-def _label(config: Any) -> Any:
-    label = config.sample.label
-    return label if isinstance(label, int | str | None) else list(label)
 
 
 def _by(shape: Sequence[int]) -> str:

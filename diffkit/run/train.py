@@ -4,40 +4,28 @@ import json
 import math
 import os
 import shutil
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from diffkit.catalog import build
 from diffkit.config.compose import compose
-from diffkit.config.source import node
-from diffkit.contracts.data import Dataset
-from diffkit.contracts.network import DataSpec
 from diffkit.contracts.training import Callback, Tracker
-from diffkit.data.stream import BatchStream, fetch
 from diffkit.errors import DiffkitError
 from diffkit.progress import Progress
 from diffkit.run import checkpoint, lock
 from diffkit.run.folder import DATA, LOCKED, RunFolder
 from diffkit.run.load import read_run, read_specs
 from diffkit.run.model import Model
+from diffkit.run.prepare import by, make_trainer, measured_specs, settled_config, try_item, try_network
 from diffkit.run.sampling import write_samples
-from diffkit.streams import generator
+from diffkit.run.stop import stop_signals
 from diffkit.training import Step, Trainer
 
 RESUMING = frozenset({"train", "sample", "device", "precision", "sampler", "grid", "guidance", "tracker", "callback"})
 """What may be changed when a run goes on."""
-
-MEASURED = 1024
-"""How many items the standard deviation of the data is measured on."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +52,12 @@ def train(*words: str) -> Run:
 def start(config: DictConfig, path: Path | None = None) -> Run:
     """Train a new run of a checked config, in ``path`` or in a folder of its own under ``config.out``."""
     dataset = build("data", config.data)
-    config = _settled(config, dataset)
-    data, latent = _specs(config, dataset)
+    config = settled_config(config, dataset)
+    data, latent = measured_specs(config, dataset)
     model = Model(config, data, latent)
-    trainer = _trainer(config, model, dataset)
-    _try_item(model, dataset)
-    _try_network(model)
+    trainer = make_trainer(config, model, dataset)
+    try_item(model, dataset)
+    try_network(model)
     model.labels(config.sample.n, config.sample.label)
     folder = RunFolder.create(config, path)
     with folder.locked():
@@ -82,7 +70,7 @@ def start(config: DictConfig, path: Path | None = None) -> Run:
             raise
         parameters = sum(p.numel() for p in trainer.parameters)
         print(f"run      {folder.path}")
-        print(f"data     {config.data.name}: {len(dataset)} items of {data.channels} x {_by(data.shape)}")
+        print(f"data     {config.data.name}: {len(dataset)} items of {data.channels} x {by(data.shape)}")
         print(f"model    {config.net.name}, {parameters / 1e6:.3g} M parameters, on {model.device}", flush=True)
         return _carry_on(folder, model, trainer)
 
@@ -99,8 +87,8 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
         dataset = build("data", config.data)
         data, latent = read_specs(folder)
         model = Model(config, data, latent)
-        _try_item(model, dataset)
-        trainer = _trainer(config, model, dataset)
+        try_item(model, dataset)
+        trainer = make_trainer(config, model, dataset)
         found, tensors, numbers, skipped = checkpoint.newest(folder.checkpoints, ("model", "ema", "optimizer"))
         if numbers["step"] >= config.train.steps:
             raise DiffkitError(
@@ -128,7 +116,7 @@ def _carry_on(folder: RunFolder, model: Model, trainer: Trainer) -> Run:
     sheet: Path | None = None
     ended_early = False
     try:
-        with _stop_signals() as stopped, Progress("train", trainer.steps, done) as progress:
+        with stop_signals() as stopped, Progress("train", trainer.steps, done) as progress:
             for step in trainer.run():
                 saved = False
                 if step.number % config.train.log_every == 0 or step.number == trainer.steps:
@@ -197,107 +185,3 @@ def _sample(folder: RunFolder, model: Model, trainer: Trainer, tracker: Tracker 
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _settled(config: DictConfig, dataset: Dataset) -> DictConfig:
-    """Return the config with the data's own modality where none was chosen, and the data's path in full."""
-    chosen = config.get("modality")
-    if chosen is not None and chosen.name.rpartition(".")[2] != dataset.modality:
-        raise DiffkitError(
-            f"data '{config.data.name}' is of modality '{dataset.modality}', not '{chosen.name}'; leave modality out, "
-            f"or choose other data: data=NAME"
-        )
-    settled = config.copy()
-    OmegaConf.set_struct(settled, False)
-    if chosen is None:
-        settled.modality = OmegaConf.structured(node("modality", dataset.modality))
-    if settled.data.get("path"):  # a run may be resumed from another folder
-        settled.data.path = str(Path(settled.data.path).expanduser().resolve())
-    return settled
-
-
-def _specs(config: DictConfig, dataset: Dataset) -> tuple[DataSpec, DataSpec]:
-    """Return the spec of the data and of what the model sees, each with the standard deviation measured."""
-    if len(dataset) == 0:
-        raise DiffkitError(f"data '{config.data.name}' is empty; give it a folder with files: data.path=FOLDER")
-    order = torch.randperm(len(dataset), generator=generator("measure"))[:MEASURED]
-    x, _ = fetch(dataset, order.tolist())
-    data = replace(dataset.spec, std=_deviation(x))
-    if config.get("encoder") is None:
-        return data, data
-    encoder = build("encoder", config.encoder, spec=data)
-    with torch.no_grad():
-        return data, replace(encoder.latent, std=_deviation(encoder.encode(x)))
-
-
-def _deviation(x: torch.Tensor) -> float:
-    return max(x.double().std().item(), 1e-3)
-
-
-def _trainer(config: DictConfig, model: Model, dataset: Dataset) -> Trainer:
-    return Trainer(
-        model.denoiser,
-        BatchStream(dataset, config.train.batch_size, config.seed),
-        build("optim", config.optim),
-        steps=config.train.steps,
-        seed=config.seed,
-        clip=config.train.clip,
-        ema=config.train.ema,
-        precision=config.precision,
-        encoder=model.encoder,
-        augment=build("augment", config.augment) if config.get("augment") is not None else None,
-    )
-
-
-def _try_item(model: Model, dataset: Dataset) -> None:
-    """Refuse before anything is written what would fail at the first step."""
-    if dataset.spec.rank != model.modality.rank:
-        raise DiffkitError(
-            f"modality '{model.modality.name}' has {model.modality.rank} spatial axes, but the data has "
-            f"{dataset.spec.rank}"
-        )
-    x, label = dataset[0]
-    model.modality.check(x, dataset.spec)
-    if model.latent.labels and not 0 <= label < len(model.latent.labels):
-        raise DiffkitError(f"the data's first label is {label}, but it names {len(model.latent.labels)} labels")
-
-
-def _try_network(model: Model) -> None:
-    """Refuse a network that cannot take the data, such as one for another number of axes."""
-    net, shape = model.denoiser.net, (1, model.latent.channels, *model.latent.shape)
-    cond = {"label": torch.zeros(1, dtype=torch.int64, device=model.device)} if model.latent.labels else {}
-    said = f"net '{model.config.net.name}' cannot take data of {_by(shape[1:])}"
-    try:
-        with torch.no_grad():
-            y = net.eval()(torch.zeros(shape, device=model.device), torch.zeros(1, device=model.device), **cond)
-    except DiffkitError:
-        raise
-    except Exception as error:
-        raise DiffkitError(f"{said} ({' '.join(str(error).split())[:200]}); choose another: net=NAME") from error
-    if tuple(y.shape) != shape:
-        raise DiffkitError(f"{said}: it returns {_by(y.shape[1:])}; choose another: net=NAME")
-
-
-def _by(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM instead of raising, so that a step is never torn; a second one ends at once."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received:
-            signal.default_int_handler(number, frame)
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,109 @@
+"""Before the first step: settle what the config left open, measure the data, and refuse what could not train.
+
+Nothing is written yet, so a mistake found here leaves no trace.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from diffkit.catalog import build
+from diffkit.config.source import node
+from diffkit.contracts.data import Dataset
+from diffkit.contracts.network import DataSpec
+from diffkit.data.stream import BatchStream, fetch
+from diffkit.errors import DiffkitError
+from diffkit.run.model import Model
+from diffkit.streams import generator
+from diffkit.training import Trainer
+
+MEASURED = 1024
+"""How many items the standard deviation of the data is measured on."""
+
+
+def settled_config(config: DictConfig, dataset: Dataset) -> DictConfig:
+    """Return the config with the data's own modality where none was chosen, and the data's path in full."""
+    chosen = config.get("modality")
+    if chosen is not None and chosen.name.rpartition(".")[2] != dataset.modality:
+        raise DiffkitError(
+            f"data '{config.data.name}' is of modality '{dataset.modality}', not '{chosen.name}'; leave modality out, "
+            f"or choose other data: data=NAME"
+        )
+    settled = config.copy()
+    OmegaConf.set_struct(settled, False)
+    if chosen is None:
+        settled.modality = OmegaConf.structured(node("modality", dataset.modality))
+    if settled.data.get("path"):  # a run may be resumed from another folder
+        settled.data.path = str(Path(settled.data.path).expanduser().resolve())
+    return settled
+
+
+def measured_specs(config: DictConfig, dataset: Dataset) -> tuple[DataSpec, DataSpec]:
+    """Return the spec of the data and of what the model sees, each with the standard deviation measured."""
+    if len(dataset) == 0:
+        raise DiffkitError(f"data '{config.data.name}' is empty; give it a folder with files: data.path=FOLDER")
+    order = torch.randperm(len(dataset), generator=generator("measure"))[:MEASURED]
+    x, _ = fetch(dataset, order.tolist())
+    data = replace(dataset.spec, std=_deviation(x))
+    if config.get("encoder") is None:
+        return data, data
+    encoder = build("encoder", config.encoder, spec=data)
+    with torch.no_grad():
+        return data, replace(encoder.latent, std=_deviation(encoder.encode(x)))
+
+
+def _deviation(x: torch.Tensor) -> float:
+    return max(x.double().std().item(), 1e-3)
+
+
+def make_trainer(config: DictConfig, model: Model, dataset: Dataset) -> Trainer:
+    """Return the trainer that a config describes, at step 0."""
+    return Trainer(
+        model.denoiser,
+        BatchStream(dataset, config.train.batch_size, config.seed),
+        build("optim", config.optim),
+        steps=config.train.steps,
+        seed=config.seed,
+        clip=config.train.clip,
+        ema=config.train.ema,
+        precision=config.precision,
+        encoder=model.encoder,
+        augment=build("augment", config.augment) if config.get("augment") is not None else None,
+    )
+
+
+def try_item(model: Model, dataset: Dataset) -> None:
+    """Refuse before anything is written what would fail at the first step."""
+    if dataset.spec.rank != model.modality.rank:
+        raise DiffkitError(
+            f"modality '{model.modality.name}' has {model.modality.rank} spatial axes, but the data has "
+            f"{dataset.spec.rank}"
+        )
+    x, label = dataset[0]
+    model.modality.check(x, dataset.spec)
+    if model.latent.labels and not 0 <= label < len(model.latent.labels):
+        raise DiffkitError(f"the data's first label is {label}, but it names {len(model.latent.labels)} labels")
+
+
+def try_network(model: Model) -> None:
+    """Refuse a network that cannot take the data, such as one for another number of axes."""
+    net, shape = model.denoiser.net, (1, model.latent.channels, *model.latent.shape)
+    cond = {"label": torch.zeros(1, dtype=torch.int64, device=model.device)} if model.latent.labels else {}
+    said = f"net '{model.config.net.name}' cannot take data of {by(shape[1:])}"
+    try:
+        with torch.no_grad():
+            y = net.eval()(torch.zeros(shape, device=model.device), torch.zeros(1, device=model.device), **cond)
+    except DiffkitError:
+        raise
+    except Exception as error:
+        raise DiffkitError(f"{said} ({' '.join(str(error).split())[:200]}); choose another: net=NAME") from error
+    if tuple(y.shape) != shape:
+        raise DiffkitError(f"{said}: it returns {by(y.shape[1:])}; choose another: net=NAME")
+
+
+def by(shape: Sequence[int]) -> str:
+    """Return a shape as people write it: ``8 x 8``."""
+    return " x ".join(map(str, shape))

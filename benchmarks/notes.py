@@ -127,7 +127,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = {key: value for key, value in model.config.data.items() if key != "name"}
     train = Notes(**options)
     labels = [i % len(train.spec.labels) for i in range(given.n)]
-    real = Notes(**{**options, "n": given.n, "seed": f"held out {options.get('seed', 0)} {given.seed}"})
+    real = Notes(**{**options, "n": given.n, "seed": options.get("seed", 0) + 1 + given.seed})
     asked = torch.tensor([frequency(train.spec.labels[label]) for label in labels], dtype=torch.float64)
     began = time.perf_counter()
     samples = model.sample(given.n, label=labels, seed=given.seed)

@@ -135,6 +135,11 @@ class TestTwoPluginsWithOneName:
         assert command("sample", run, "sample.n=1", path=[both]).returncode == 0
         assert command("resume", run, "train.steps=3", path=[both]).returncode == 0
 
+    def test_a_run_that_is_older_than_the_contest_keeps_its_own(self, make_plugin, command, trained):
+        source = GOOD.replace('"good"', '"root"')
+        done = command("sample", trained, "sample.n=1", "sampler.steps=1", path=[make_plugin("second-pack", source)])
+        assert done.returncode == 0, done.stderr
+
     def test_a_plugin_cannot_take_a_command_of_the_core_in_silence(self, make_plugin, command):
         thief = "@hookimpl\ndef diffkit_commands():\n    yield Component('doctor', 'os:system')"
         folder = make_plugin("thief-pack", thief)

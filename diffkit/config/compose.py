@@ -49,7 +49,8 @@ def finish(config: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
     if sum(entry.name == choices.get("recipe") for entry in catalog.entries("recipe")) > 1:
         catalog.find("recipe", str(choices["recipe"]))  # raises: it is contested, and Hydra takes the first it finds
     finished = OmegaConf.create({"recipe": choices.get("recipe") or "none", **values}, flags={"allow_objects": True})
-    OmegaConf.resolve(finished)
+    with explained():
+        OmegaConf.resolve(finished)
     check(finished)
     return finished
 

@@ -41,11 +41,13 @@ def _normalise(word: str, known: frozenset[str]) -> str:
         return word
     sign, key, value = match["sign"] or "", match["key"], match["value"] or ""
     top = re.split(r"[./]", key, maxsplit=1)[0]
+    if value == "" and sign != "~" and key in known:
+        raise DiffkitError(f"'{word}' has no value; give it one: {key}=VALUE (see diffkit --help)")
+    if value == "" and sign != "~":
+        raise DiffkitError(
+            f"'{word}' is neither a command nor KEY=VALUE{did_you_mean(word, known)}; see diffkit --help"
+        )
     if top not in known:
-        if value == "" and sign == "":
-            raise DiffkitError(
-                f"'{word}' is neither a command nor KEY=VALUE{did_you_mean(word, known)}; see diffkit --help"
-            )
         raise DiffkitError(
             f"there is no '{top}' to set in '{word}'{did_you_mean(top, known)}; groups: {listing(GROUPS)}; "
             f"keys: {listing(PLAIN)}"

@@ -35,8 +35,9 @@ def load(run: str | os.PathLike[str] = "last", *words: str) -> Model:
 
 def read_run(folder: RunFolder, words: Sequence[str], allowed: frozenset[str], command: str) -> DictConfig:
     """Return the config of a run with ``words`` applied, once all it names is known to be installed."""
-    values = folder.read_config()
-    lock.require(folder.read_json(LOCKED), str(folder.path))
+    values, locked = folder.read_config(), folder.read_json(LOCKED)
+    lock.require(locked, str(folder.path))
+    lock.settle(values, locked)
     return change(restore(values, str(folder.path / CONFIG)), words, allowed, command)
 
 

@@ -36,18 +36,35 @@ def locked(config: Any) -> dict[str, Any]:
 
 def require(lock: dict[str, Any], run: str) -> None:
     """Raise :class:`DiffkitError` where a component of a run is no longer installed, with the package to install."""
-    for kind, entry in lock.get("components", {}).items():
-        if kind not in KINDS or not isinstance(entry, dict):
+    components = lock.get("components")
+    if not isinstance(components, dict) or not all(map(_whole, components.values())):
+        raise DiffkitError(f"{run}/plugins.lock does not say what the run was made with; the run is damaged")
+    for kind, entry in components.items():
+        if kind not in KINDS:
             continue
+        name, package = entry["name"].rpartition(".")[2], entry["package"]
         try:
-            catalog.find(kind, entry["name"])
+            catalog.find(kind, f"{package}.{name}")
         except DiffkitError as error:
-            package = entry.get("package", "the package that brings it")
-            version = f"=={entry['version']}" if entry.get("version") else ""
             raise DiffkitError(
-                f"{run} needs {kind} '{entry['name']}' of {package}, which is not installed; "
-                f"pip install {package}{version}"
+                f"{run} needs {kind} '{name}' of {package}, which is not installed; "
+                f"pip install {package}=={entry['version']}"
             ) from error
+
+
+def _whole(entry: Any) -> bool:
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(field), str) for field in ("name", "package", "version", "sha256")
+    )
+
+
+def settle(values: dict[str, Any], lock: dict[str, Any]) -> None:
+    """Give a name in a run's config that has become contested since the package it had when the run was made."""
+    for kind, entry in lock["components"].items():
+        name, chosen = entry["name"], values.get(kind)
+        contested = "." not in name and kind in KINDS and name not in catalog.names(kind)
+        if contested and isinstance(chosen, dict) and chosen.get("name") == name:
+            chosen["name"] = f"{entry['package']}.{name}"
 
 
 def changes(lock: dict[str, Any], config: Any) -> list[str]:

@@ -18,12 +18,14 @@ class Points:
     suffixes = (".csv",)
 
     def read(self, path, spec):
-        values = np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2)
+        values = np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2).clip(-1, 1)
+        if values.shape != (*spec.shape, 2):
+            raise ValueError(f"{values.shape} is not {spec.shape[0]} points")
         return torch.from_numpy(values).T.contiguous()
 
     def check(self, x, spec):
-        if tuple(x.shape) != (spec.channels, *spec.shape) or not torch.isfinite(x).all():
-            raise diffkit.DiffkitError(f"{tuple(x.shape)} is not {spec.shape[0]} finite points in the plane")
+        if tuple(x.shape) != (spec.channels, *spec.shape) or not (x.abs() <= 1).all():
+            raise diffkit.DiffkitError(f"{tuple(x.shape)} is not {spec.shape[0]} points of the plane within [-1, 1]")
 
     def save(self, x, stem, spec):
         path = stem.with_name(stem.name + ".csv")

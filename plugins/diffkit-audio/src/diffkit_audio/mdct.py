@@ -26,13 +26,13 @@ class MDCT:
         power: the compression, above 0 to 1; 1 is none.
     """
 
-    def __init__(self, spec: DataSpec, bands: int = 32, power: float = 0.5) -> None:
+    def __init__(self, spec: DataSpec, bands: int = 64, power: float = 0.5) -> None:
         if spec.rank != 1:
             raise DiffkitError(f"mdct encodes sounds, but the data has {spec.rank} axes; leave it out: encoder=null")
         if bands < 2 or bands % 2 or bands > spec.shape[0]:
             raise DiffkitError(
                 f"bands={bands} is not an even number from 2 to {spec.shape[0]}, the length of the sounds; give one, "
-                f"such as encoder.bands=32"
+                f"such as encoder.bands=64"
             )
         if not 0 < power <= 1:
             raise DiffkitError(f"power={power:g} is not above 0 and at most 1; give such as encoder.power=0.5")

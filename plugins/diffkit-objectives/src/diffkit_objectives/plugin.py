@@ -10,9 +10,7 @@ def diffkit_predictions() -> Iterable[Component]:
     """Register the predictions."""
     yield Component("eps", "diffkit_objectives.predictions:EpsPrediction", "the network predicts the noise ε")
     yield Component("x0", "diffkit_objectives.predictions:X0Prediction", "the network predicts the clean data")
-    yield Component(
-        "v", "diffkit_objectives.predictions:VPrediction", "v = αε - σx0, scaled to keep its size"
-    )
+    yield Component("v", "diffkit_objectives.predictions:VPrediction", "v = αε - σx0, scaled to keep its size")
     yield Component("flow", "diffkit_objectives.predictions:FlowPrediction", "the network predicts the flow ε - x0")
     yield Component("edm", "diffkit_objectives.predictions:EDMPrediction", "unit variance in and out")
 

@@ -8,7 +8,7 @@ class Kind:
     """One kind of component.
 
     ``name`` is the word a user types (``net=unet``), ``hook`` the hook that plugins implement, ``home`` the
-    first-party distribution that brings the usual choices, and ``default`` says whether a run may go without.
+    first-party distribution that brings the usual choices, and ``required`` says that no run can go without.
     ``group`` is false for kinds that a config does not choose.
     """
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from diffkit.catalog import build
     from diffkit.config.compose import compose
     from diffkit.contracts.network import DataSpec
-    from diffkit.contracts.schedule import Level, derivatives, levels
+    from diffkit.contracts.schedule import Level, derivatives, levels, levels_at
     from diffkit.data.folder import FolderData
     from diffkit.denoiser import Denoiser
     from diffkit.run.load import load
     from diffkit.run.model import Model
     from diffkit.run.train import train
-    from diffkit.sampler import StepSampler
+    from diffkit.sampler import Point, StepSampler
     from diffkit.streams import Streams, generator
 
 __version__ = "0.1.0"
@@ -31,6 +31,7 @@ _lazy = {
     "FolderData": "diffkit.data.folder",
     "Level": "diffkit.contracts.schedule",
     "Model": "diffkit.run.model",
+    "Point": "diffkit.sampler",
     "StepSampler": "diffkit.sampler",
     "Streams": "diffkit.streams",
     "build": "diffkit.catalog",
@@ -38,6 +39,7 @@ _lazy = {
     "derivatives": "diffkit.contracts.schedule",
     "generator": "diffkit.streams",
     "levels": "diffkit.contracts.schedule",
+    "levels_at": "diffkit.contracts.schedule",
     "load": "diffkit.run.load",
     "train": "diffkit.run.train",
 }
@@ -50,6 +52,7 @@ __all__ = [
     "FolderData",
     "Level",
     "Model",
+    "Point",
     "StepSampler",
     "Streams",
     "__version__",
@@ -59,6 +62,7 @@ __all__ = [
     "generator",
     "hookimpl",
     "levels",
+    "levels_at",
     "load",
     "train",
 ]

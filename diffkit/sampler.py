@@ -1,13 +1,14 @@
 """The loop every solver shares: step from level to level, then to clean data.
 
-A solver is a stateless step rule plus the history it asks for. It sees coefficients as host floats and branches on
-neither schedule nor prediction; walking the levels in reverse inverts it.
+A solver is a stateless step rule plus the history it asks for. What depends on the levels alone it prepares once, on the
+host, for all steps; in the loop it sees floats and tensors, and branches on neither schedule nor prediction. Walking the
+levels in reverse inverts it.
 """
 
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +17,14 @@ from diffkit.contracts.sampling import Denoise, Grid
 from diffkit.contracts.schedule import Level, Schedule, levels
 from diffkit.errors import DiffkitError
 from diffkit.streams import Streams
+
+
+class Point(NamedTuple):
+    """A place that a trajectory went through: the level, the sample there, and the estimate of the clean data."""
+
+    level: Level
+    x: Tensor
+    x0: Tensor
 
 
 class Draw(Protocol):
@@ -39,12 +48,33 @@ class StepSampler:
     """
 
     history = 0
-    """How many past ``(level, x0)`` pairs :meth:`step` wants to see."""
+    """How many past points :meth:`step` and :meth:`correct` want to see."""
 
     def __init__(self, steps: int = 20) -> None:
         if steps < 1:
             raise DiffkitError(f"steps={steps} is not a number of sampling steps; give 1 or more, such as steps=20.")
         self.steps = steps
+
+    def prepare(self, path: Sequence[Level]) -> Sequence[Any]:
+        """Return for each step what depends on the levels alone: its ``plan``.
+
+        Args:
+            path: the levels, in the order they are walked, backwards for inversion. Levels within a step come from
+                :func:`diffkit.levels_at`.
+        """
+        return [None] * (len(path) - 1)
+
+    def correct(self, x: Tensor, x0: Tensor, now: Level, *, past: Sequence[Point], plan: Any) -> Tensor:
+        """Return the sample at level ``now`` improved by the estimate there, which the step from it needs anyway.
+
+        Args:
+            x: what the step before arrived at.
+            x0: the denoiser's estimate there.
+            now: the level of ``x``.
+            past: up to ``history`` earlier points, the latest last.
+            plan: what :meth:`prepare` returned for the step that starts here.
+        """
+        return x
 
     def step(
         self,
@@ -53,7 +83,8 @@ class StepSampler:
         now: Level,
         then: Level,
         *,
-        past: Sequence[tuple[Level, Tensor]],
+        past: Sequence[Point],
+        plan: Any,
         denoise: Any,
         draw: Draw,
     ) -> Tensor:
@@ -64,7 +95,8 @@ class StepSampler:
             x0: the denoiser's estimate of the clean data, evaluated at ``x`` and ``now``.
             now: the level of ``x``.
             then: the level to go to; its σ is 0 in the last step.
-            past: up to ``history`` earlier ``(level, x0)``, the latest last.
+            past: up to ``history`` earlier points, the latest last.
+            plan: what :meth:`prepare` returned for this step.
             denoise: ``denoise(x, level)`` evaluates the denoiser once more.
             draw: ``draw()`` returns fresh noise, from each sample's own stream.
         """
@@ -89,7 +121,7 @@ class StepSampler:
         self, denoiser: Denoise, x: Tensor, path: Sequence[Level], *, streams: Streams | None = None, **cond: Tensor
     ) -> Tensor:
         """Return ``x``, which is at ``path[0]``, carried along ``path`` to its last level."""
-        past: deque[tuple[Level, Tensor]] = deque(maxlen=self.history)
+        past: deque[Point] = deque(maxlen=self.history)
         draws = 0
 
         def denoise(x: Tensor, at: Level) -> Tensor:
@@ -102,8 +134,10 @@ class StepSampler:
                 return torch.randn_like(x)
             return streams.draw(tuple(x.shape[1:]), draws, like=x)
 
-        for now, then in pairwise(path):
+        for (now, then), plan in zip(pairwise(path), self.prepare(path), strict=True):
             x0 = denoise(x, now)
-            x = self.step(x, x0, now, then, past=past, denoise=denoise, draw=draw)
-            past.append((now, x0))
+            x = self.correct(x, x0, now, past=past, plan=plan)
+            point = Point(now, x, x0)
+            x = self.step(x, x0, now, then, past=past, plan=plan, denoise=denoise, draw=draw)
+            past.append(point)
         return x

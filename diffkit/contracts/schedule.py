@@ -8,6 +8,7 @@ with λ strictly decreasing. λ is half the log signal-to-noise ratio of Kingma 
 Models" (2021). Every solver, prediction and weighting is written in (α, σ, λ) and so works with every schedule.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -69,6 +70,18 @@ def levels(schedule: Schedule, times: Tensor, *, like: Tensor) -> list[Level]:
         for a, s, v, tensor in zip(alpha.tolist(), sigma.tolist(), lam.tolist(), on_device, strict=True)
     ]
     return [*noisy, Level(1.0, 0.0, float("inf"), on_device.new_tensor(float("inf")))]
+
+
+def levels_at(lams: Sequence[float], *, like: Tensor) -> list[Level]:
+    """Return the noise levels of ``lams`` with α² + σ² = 1, whatever the schedule: for solvers, within their steps.
+
+    What a denoiser answers at α z_0 + σ ε depends on λ alone once α is divided out, so a solver that wants to stop
+    between two levels of a schedule may choose α as it likes.
+    """
+    lam = torch.as_tensor(lams, dtype=torch.float64)
+    alpha, sigma = torch.sigmoid(2 * lam).sqrt(), torch.sigmoid(-2 * lam).sqrt()
+    values = zip(alpha.tolist(), sigma.tolist(), lam.tolist(), lam.to(like), strict=True)
+    return [Level(*value) for value in values]
 
 
 def derivatives(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """The parts that the networks share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -9,6 +9,15 @@ from diffkit import DataSpec, DiffkitError
 
 CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 """The convolution of each rank."""
+
+
+def convolution(shape: Sequence[int], inner: int, outer: int, stride: Sequence[int] | int = 1) -> nn.Module:
+    """Return a convolution of kernel 3 over data ``(batch, inner, *shape)`` that keeps the shape but for ``stride``.
+
+    Along an axis of a single position, which has no neighbours, the kernel is 1: two thirds of it would see only zeros.
+    """
+    kernel = [3 if side > 1 else 1 for side in shape]
+    return CONVOLUTIONS[len(shape)](inner, outer, kernel, stride, padding=[k // 2 for k in kernel])
 
 
 def zero(layer: nn.Module) -> nn.Module:

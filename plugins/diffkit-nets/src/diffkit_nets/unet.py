@@ -10,7 +10,16 @@ from torch.nn.functional import interpolate, silu
 from diffkit import DataSpec, DiffkitError
 from diffkit_nets.condition import Condition
 from diffkit_nets.folding import fold, patch_for, unfold
-from diffkit_nets.layers import CONVOLUTIONS, Attention, check_at_least, check_dropout, check_rank, group_norm, zero
+from diffkit_nets.layers import (
+    CONVOLUTIONS,
+    Attention,
+    check_at_least,
+    check_dropout,
+    check_rank,
+    convolution,
+    group_norm,
+    zero,
+)
 
 LONGEST = {1: 512, 2: 64, 3: 32}
 """By rank, the longest side at which convolutions work unless a patch is asked for."""
@@ -68,13 +77,12 @@ class UNet(nn.Module):
         attentive = _attentive(shapes, attention)
 
         vector = 4 * width
-        convolution = CONVOLUTIONS[spec.rank]
         self.condition = Condition(spec, vector, label_dropout)
         depth = spec.channels * prod(self.patch)
-        self.first = convolution(depth, width, 3, padding=1)
+        self.first = convolution(shape, depth, width)
 
         def block(inner: int, outer: int, level: int) -> Block:
-            return Block(spec.rank, inner, outer, vector, dropout, level in attentive)
+            return Block(shapes[level], inner, outer, vector, dropout, level in attentive)
 
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
@@ -82,7 +90,7 @@ class UNet(nn.Module):
         for level, outer in enumerate(widths):
             if level:
                 stride = tuple(-(-a // b) for a, b in zip(shapes[level - 1], shapes[level], strict=True))
-                self.shrink.append(convolution(channels, channels, 3, stride, padding=1))
+                self.shrink.append(convolution(shapes[level - 1], channels, channels, stride))
             for _ in range(blocks):
                 self.down.append(block(channels, outer, level))
                 channels = outer
@@ -93,10 +101,10 @@ class UNet(nn.Module):
                 self.up.append(block(channels + skips.pop(), outer, level))
                 channels = outer
             if level:
-                self.grow.append(convolution(channels, channels, 3, padding=1))
+                self.grow.append(convolution(shapes[level - 1], channels, channels))
         self.blocks = blocks
         self.norm = group_norm(channels)
-        self.last = zero(convolution(channels, depth, 3, padding=1))
+        self.last = zero(convolution(shape, channels, depth))
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
         """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
@@ -121,7 +129,7 @@ class Block(nn.Module):
     """Two convolutions around a scale and shift of the normalised features, added to the input.
 
     Args:
-        rank: the number of spatial axes.
+        shape: the spatial shape of the data.
         inner: channels of the input.
         outer: channels of the output.
         vector: the length of the condition's vector.
@@ -129,17 +137,18 @@ class Block(nn.Module):
         attention: whether self-attention follows.
     """
 
-    def __init__(self, rank: int, inner: int, outer: int, vector: int, dropout: float, attention: bool) -> None:
+    def __init__(
+        self, shape: Sequence[int], inner: int, outer: int, vector: int, dropout: float, attention: bool
+    ) -> None:
         super().__init__()
-        convolution = CONVOLUTIONS[rank]
         self.norm = group_norm(inner)
-        self.enter = convolution(inner, outer, 3, padding=1)
+        self.enter = convolution(shape, inner, outer)
         self.modulation = nn.Linear(vector, 2 * outer)
         self.modulated = group_norm(outer, affine=False)
         self.dropout = nn.Dropout(dropout)
-        self.leave = zero(convolution(outer, outer, 3, padding=1))
-        self.skip = nn.Identity() if inner == outer else convolution(inner, outer, 1)
-        self.attention = Attention(rank, outer) if attention else nn.Identity()
+        self.leave = zero(convolution(shape, outer, outer))
+        self.skip = nn.Identity() if inner == outer else CONVOLUTIONS[len(shape)](inner, outer, 1)
+        self.attention = Attention(len(shape), outer) if attention else nn.Identity()
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """Return ``(batch, outer, *shape)`` of ``x`` ``(batch, inner, *shape)`` and ``vector`` ``(batch, vector)``."""

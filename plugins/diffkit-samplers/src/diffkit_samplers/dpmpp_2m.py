@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diffkit import Level, StepSampler
+from diffkit import Level, Point, StepSampler
 
 
 class DPMpp2M(StepSampler):
@@ -22,15 +22,13 @@ class DPMpp2M(StepSampler):
 
     history = 1
 
-    def step(
-        self, x: Tensor, x0: Tensor, now: Level, then: Level, *, past: Sequence[tuple[Level, Tensor]], **_: Any
-    ) -> Tensor:
+    def step(self, x: Tensor, x0: Tensor, now: Level, then: Level, *, past: Sequence[Point], **_: Any) -> Tensor:
         """Return the sample at level ``then``."""
         h = then.lam - now.lam
         gain = -then.alpha * expm1(-h)
         x = (then.sigma / now.sigma) * x
         if not past or then.sigma == 0:
             return x.add_(x0, alpha=gain)
-        before, x0_before = past[-1]
+        before, _, x0_before = past[-1]
         extra = gain * h / (2 * (now.lam - before.lam))
         return x.add_(x0, alpha=gain + extra).add_(x0_before, alpha=-extra)

@@ -1,8 +1,8 @@
 """The loop every solver shares: step from level to level, then to clean data.
 
-A solver is a stateless step rule plus the history it asks for. What depends on the levels alone it prepares once, on the
-host, for all steps; in the loop it sees floats and tensors, and branches on neither schedule nor prediction. Walking the
-levels in reverse inverts it.
+A solver is a stateless step rule plus the history it asks for. What depends on the levels alone it prepares once, on
+the host, for all steps; in the loop it sees floats and tensors, and branches on neither schedule nor prediction.
+Walking the levels in reverse inverts it.
 """
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""Multistep methods: the denoiser's estimate as a polynomial through past estimates, and the flow solved exactly for it.
+"""Multistep methods: the estimate as a polynomial through past estimates, and the flow solved exactly for it.
 
 With z = x/α and s = σ/α = exp(-λ) the probability flow is dz/ds = (z - D)/s, whatever the schedule, so that
 

@@ -49,6 +49,9 @@ class StepSampler:
 
     history = 0
     """How many past points :meth:`step` and :meth:`correct` want to see."""
+    tolerance = 0.0
+    """How far a sample may depend on those beside it: 0, unless a solver chooses its levels between the grid's ends by
+    an estimate of the error over a whole batch."""
 
     def __init__(self, steps: int = 20) -> None:
         if steps < 1:

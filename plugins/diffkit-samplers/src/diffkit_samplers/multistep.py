@@ -39,7 +39,7 @@ class Multistep(StepSampler):
     """What these methods share: weights for all steps at once, and the sums.
 
     The corrector costs no evaluation: once the estimate at the end of a step is known, which the next step needs
-    anyway, the step is taken again with it among the nodes.
+    anyway, the step is taken again with it as one more node.
 
     Args:
         steps: the number of steps.
@@ -47,12 +47,15 @@ class Multistep(StepSampler):
         corrector: whether each step is taken again.
     """
 
+    extra = 0
+    """How many more estimates the corrector looks at than the step it takes again."""
+
     def __init__(self, steps: int = 20, order: int = 2, corrector: bool = False) -> None:
         super().__init__(steps)
         if order < 1:
             raise DiffkitError(f"order={order} is not a number of estimates; give 1 or more, such as order=2")
         self.order, self.corrector = order, corrector
-        self.history = max(order - 1, int(corrector))
+        self.history = max(order - 1, 1, order - 1 + self.extra) if corrector else order - 1
 
     def coordinate(self, lam: Tensor) -> Tensor:
         """Return φ at levels ``lam`` (float64), strictly monotonic; it may be infinite at λ=∞ only."""
@@ -70,7 +73,8 @@ class Multistep(StepSampler):
         predictors = self._weights(path, lam, phi, orders, ahead=0)
         if not self.corrector:
             return predictors
-        correctors = self._weights(path[:-1], lam[:-1], phi[:-1], orders[:-1], ahead=1)
+        again = [k + self.extra for k in orders[:-1]]
+        correctors = self._weights(path[:-1], lam[:-1], phi[:-1], again, ahead=1)
         return [
             predictor if corrector is None else replace(predictor, corrector=corrector)
             for predictor, corrector in zip(predictors, [None, *correctors], strict=True)
@@ -128,10 +132,6 @@ def weighted(weights: Weights, x: Tensor, x0: Tensor, past: Sequence[Point]) -> 
 
 def lagrange(nodes: Tensor, at: Tensor) -> Tensor:
     """Return Lagrange's basis ``(steps, k, q)`` on nodes ``(steps, k)`` at places ``(steps, q)``."""
-    k = nodes.shape[1]
-    basis = []
-    for j in range(k):
-        others = [i for i in range(k) if i != j]
-        ratio = (at[:, None] - nodes[:, others, None]) / (nodes[:, j, None] - nodes[:, others])[..., None]
-        basis.append(ratio.prod(1))
-    return torch.stack(basis, 1)
+    own = torch.eye(nodes.shape[1], dtype=torch.bool)[:, :, None]
+    gaps = (nodes[:, :, None] - nodes[:, None])[..., None]
+    return torch.where(own, 1.0, (at[:, None, None] - nodes[:, None, :, None]) / gaps).prod(2)

@@ -13,6 +13,18 @@ def diffkit_samplers() -> Iterable[Component]:
     yield Component("euler", "diffkit_samplers.euler:Euler", "Euler's method on the probability flow; equals ddim")
     yield Component("heun", "diffkit_samplers.heun:Heun", "second order, two evaluations a step")
     yield Component("dpmpp_2m", "diffkit_samplers.dpmpp_2m:DPMpp2M", "second order, one evaluation a step")
+    yield Component("dpm_2", "diffkit_samplers.dpm_2:DPM2", "the midpoint in log σ: second order, two evaluations")
+    yield Component("dpmpp_2s", "diffkit_samplers.dpmpp_2s:DPMpp2S", "second order, two evaluations a step")
+    yield Component("dpmpp_3s", "diffkit_samplers.dpmpp_3s:DPMpp3S", "third order, three evaluations a step")
+    yield Component("dpmpp_3m", "diffkit_samplers.dpmpp_3m:DPMpp3M", "third order, one evaluation a step")
+    yield Component("unipc", "diffkit_samplers.unipc:UniPC", "predictor and corrector of order 2 to 4, one evaluation")
+    yield Component("deis", "diffkit_samplers.deis:DEIS", "ε as a polynomial in time: order 1 to 3, one evaluation")
+    yield Component("lms", "diffkit_samplers.lms:LMS", "ε as a polynomial in σ/α: order 1 to 4, one evaluation")
+    yield Component("ipndm", "diffkit_samplers.ipndm:IPNDM", "second order, one evaluation a step: four past ε")
+    yield Component("pndm", "diffkit_samplers.pndm:PNDM", "as ipndm, started by Runge-Kutta steps")
+    yield Component("rk4", "diffkit_samplers.rk4:RK4", "fourth order, four evaluations a step")
+    yield Component("bosh3", "diffkit_samplers.bosh3:Bosh3", "third order, in steps of its own choice")
+    yield Component("dopri5", "diffkit_samplers.dopri5:Dopri5", "fifth order, in steps of its own choice")
 
 
 @hookimpl

@@ -1,0 +1,108 @@
+"""Embedded Runge-Kutta pairs, which choose their steps by an estimate of the error."""
+
+from collections.abc import Sequence
+from math import isfinite, log
+
+import torch
+from torch import Tensor
+
+from diffkit import DiffkitError, Level, StepSampler, Streams, levels_at
+from diffkit.contracts.sampling import Denoise
+from diffkit_samplers.runge_kutta import Tableau, bounded
+from diffkit_samplers.staged import summed, weighed
+
+
+class Adaptive(StepSampler):
+    """What these pairs share: the flow in y = x/(α + σ) and τ = σ/(α + σ), in steps as long as the tolerance allows.
+
+    Two methods share their stages, and the difference of their ends is the error of the lower one. A step is accepted
+    where, for every sample of the batch, the root mean square of
+
+        error / (atol + rtol max(|y|, |y'|))
+
+    is at most 1, and its length follows that to the power -1/``order``. The worst sample of the batch decides for all:
+    a sample depends on those beside it, though by no more than the tolerance.
+
+    The grid gives the ends: its first level, and its last before clean data. The step to σ=0 from there is Euler's,
+    which the tolerance does not see. Every step waits for the device once, to learn the error.
+
+    Args:
+        steps: the first step tried is this part of the way in τ.
+        rtol: the tolerance relative to y, which is of the scale of data and noise.
+        atol: the tolerance where y is 0.
+        max_evaluations: how many evaluations there may be.
+    """
+
+    tableau: Tableau
+    """The rows of the method; the last is its end, and the slope there the first of the next step."""
+    embedded: Sequence[float]
+    """What the end has more of each slope than the other method's, the slope at the end included."""
+    order: int
+    """The power of the step's length that the error estimate goes with."""
+
+    def __init__(self, steps: int = 20, rtol: float = 1e-4, atol: float = 1e-4, max_evaluations: int = 1000) -> None:
+        super().__init__(steps)
+        for name, value in (("rtol", rtol), ("atol", atol)):
+            if not 0 < value < 1:
+                raise DiffkitError(
+                    f"{name}={value} is not a tolerance; give a number between 0 and 1, such as {name}=1e-4"
+                )
+        if max_evaluations <= len(self.tableau):
+            raise DiffkitError(
+                f"max_evaluations={max_evaluations} is not enough for one step; give {len(self.tableau) + 1} or more, "
+                f"such as max_evaluations=1000"
+            )
+        self.rtol, self.atol, self.max_evaluations = rtol, atol, max_evaluations
+        self.tolerance = 100 * (rtol + atol)
+
+    @torch.no_grad()
+    def integrate(
+        self, denoiser: Denoise, x: Tensor, path: Sequence[Level], *, streams: Streams | None = None, **cond: Tensor
+    ) -> Tensor:
+        """Return ``x``, which is at ``path[0]``, carried to the last level of ``path``."""
+        now, goal = path[0], path[-1] if path[-1].sigma else path[-2]
+        x0, evaluations = denoiser(x, now, **cond), 1
+        length = (_tau(goal) - _tau(now)) / self.steps
+        while now is not goal:
+            evaluations += len(self.tableau)
+            if evaluations > self.max_evaluations:
+                raise DiffkitError(
+                    f"{type(self).__name__} does not reach rtol={self.rtol:g} and atol={self.atol:g} within "
+                    f"max_evaluations={self.max_evaluations}: it is at σ/α={now.ratio:.3g} on the way to "
+                    f"{goal.ratio:.3g}; give more evaluations or a larger tolerance"
+                )
+            left = _tau(goal) - _tau(now)
+            last = abs(length) >= abs(left)
+            length = left if last else length
+            places, error = self._plan(now, goal.ratio if last else _ratio(_tau(now) + length))
+            levels = levels_at([-log(place) for place, _ in places], like=now.tensor)
+            if last:
+                levels[-1] = goal
+            x_then, estimates = x, [x0]
+            for level, (place, row) in zip(levels, places, strict=True):
+                x_then = summed(weighed(now, level, [(1 + place) * v for v in row]), x, estimates)
+                estimates.append(denoiser(x_then, level, **cond))
+            size = self._size(summed(error, x0, estimates[1:]), x, now, x_then, levels[-1])
+            length *= min(5.0, max(0.2, 0.9 * max(size, 1e-9) ** (-1 / self.order))) if isfinite(size) else 0.2
+            if size <= 1:
+                x, x0, now = x_then, estimates[-1], levels[-1]
+        return x0 * path[-1].alpha if path[-1].sigma == 0 else x
+
+    def _plan(self, now: Level, s_then: float) -> tuple[list[tuple[float, list[float]]], list[float]]:
+        """Return places and weights of the stages, and the weights of the error, in y."""
+        *places, (_, error) = bounded((*self.tableau, self.embedded), now.ratio, s_then)
+        return places, error
+
+    def _size(self, error: Tensor, x: Tensor, now: Level, x_then: Tensor, then: Level) -> float:
+        """Return the error over the tolerance, of the worst sample."""
+        largest = torch.maximum(x.abs() / (now.alpha + now.sigma), x_then.abs() / (then.alpha + then.sigma))
+        relative = error / largest.mul_(self.rtol).add_(self.atol)
+        return relative.square_().flatten(1).mean(1).max().sqrt().item()
+
+
+def _tau(at: Level) -> float:
+    return at.sigma / (at.alpha + at.sigma)
+
+
+def _ratio(tau: float) -> float:
+    return tau / (1 - tau)

@@ -1,0 +1,92 @@
+"""Methods that look at nothing but their own step: several estimates within it, and no history.
+
+With z = x/α and s = σ/α the probability flow is dz/ds = (z - D)/s, whatever the schedule. Every method here solves it
+exactly where D is constant, so that each of its stages, the end of the step among them, has the form
+
+    z_i = (s_i/s) z + Σ_j w_ij D_j,        Σ_j w_ij = 1 - s_i/s,
+
+with D_j the estimate at stage j and D_0 that at the start. A method is its places s_i and its weights w_ij.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffkit import Level, StepSampler, levels_at
+
+Number = Any
+"""A float, or a tensor with a value a step: the formulas of stages are elementwise."""
+
+Stage = tuple[Number, list[Number]]
+"""The place s_i, and the weights of the estimates before it."""
+
+
+class Stages(NamedTuple):
+    """One step: levels to look at, the weights of x and of the estimates so far there, and those of the end."""
+
+    inner: list[tuple[Level, list[float]]]
+    end: list[float]
+
+
+class Staged(StepSampler):
+    """What single-step methods share: all weights at once, and the sums. The step to σ=0, which is last, is D_0."""
+
+    def stages(self, s: Number, s_then: Number) -> list[Stage]:
+        """Return the stages of steps from ``s`` to ``s_then``, both positive; the last is the end of the step."""
+        raise NotImplementedError(f"{type(self).__name__} has no stages; define stages()")
+
+    def prepare(self, path: Sequence[Level]) -> Sequence[Stages]:
+        """Return the stages of each step."""
+        noisy = path if path[-1].sigma else path[:-1]
+        clean = [Stages([], [0.0, path[-1].alpha])] * (len(path) - len(noisy))
+        if len(noisy) < 2:
+            return clean
+        s = torch.tensor([level.ratio for level in noisy], dtype=torch.float64)
+        places, weights = zip(*self.stages(s[:-1], s[1:]), strict=True)
+        rows = [torch.stack(row, 1).tolist() for row in weights]
+        lams = -torch.stack(places[:-1], 1).log().flatten()
+        inner = iter(levels_at(lams.tolist(), like=path[0].tensor))
+        plans = []
+        for i, (now, then) in enumerate(pairwise(noisy)):
+            found = [(at := next(inner), weighed(now, at, row[i])) for row in rows[:-1]]
+            plans.append(Stages(found, weighed(now, then, rows[-1][i])))
+        return [*plans, *clean]
+
+    def step(
+        self,
+        x: Tensor,
+        x0: Tensor,
+        now: Level,
+        then: Level,
+        *,
+        plan: Stages,
+        denoise: Callable[[Tensor, Level], Tensor],
+        **_: Any,
+    ) -> Tensor:
+        """Return the sample at level ``then``."""
+        return climb(plan, x, x0, denoise)
+
+
+def weighed(now: Level, then: Level, weights: Sequence[float]) -> list[float]:
+    """Return the weights of x at ``now`` and of the estimates in x at ``then``, from those in z."""
+    return [then.sigma / now.sigma, *(then.alpha * w for w in weights)]
+
+
+def climb(plan: Stages, x: Tensor, x0: Tensor, denoise: Callable[[Tensor, Level], Tensor]) -> Tensor:
+    """Return the end of a step from ``x``, through its stages."""
+    estimates = [x0]
+    for level, weights in plan.inner:
+        estimates.append(denoise(summed(weights, x, estimates), level))
+    return summed(plan.end, x, estimates)
+
+
+def summed(weights: Sequence[float], x: Tensor, estimates: Sequence[Tensor]) -> Tensor:
+    """Return the sum of ``x`` and the estimates by their weights."""
+    result = torch.mul(x, weights[0])
+    for weight, estimate in zip(weights[1:], estimates, strict=True):
+        if weight:
+            result.add_(estimate, alpha=weight)
+    return result

@@ -9,7 +9,7 @@ from torch import Tensor
 from diffkit import DiffkitError, Level, StepSampler, Streams, levels_at
 from diffkit.contracts.sampling import Denoise
 from diffkit_samplers.runge_kutta import Tableau, bounded
-from diffkit_samplers.staged import summed, weighed
+from diffkit_samplers.staged import summed
 
 
 class Adaptive(StepSampler):
@@ -80,7 +80,8 @@ class Adaptive(StepSampler):
                 levels[-1] = goal
             x_then, estimates = x, [x0]
             for level, (place, row) in zip(levels, places, strict=True):
-                x_then = summed(weighed(now, level, [(1 + place) * v for v in row]), x, estimates)
+                weights = [level.sigma / now.sigma, *(level.alpha * (1 + place) * v for v in row)]
+                x_then = summed(weights, x, estimates)
                 estimates.append(denoiser(x_then, level, **cond))
             size = self._size(summed(error, x0, estimates[1:]), x, now, x_then, levels[-1])
             length *= min(5.0, max(0.2, 0.9 * max(size, 1e-9) ** (-1 / self.order))) if isfinite(size) else 0.2

@@ -9,21 +9,14 @@ a sum of past x and past estimates, whose weights depend on the levels alone.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffkit import DiffkitError, Level, Point, StepSampler
 from diffkit_samplers.multistep import NODES, WEIGHTS, lagrange
-
-
-class Pairs(NamedTuple):
-    """One step: the weights of x and of the estimate, and such pairs for past points from the latest back."""
-
-    x: float
-    x0: float
-    past: list[tuple[float, float]]
+from diffkit_samplers.staged import column
 
 
 class EpsMultistep(StepSampler):
@@ -54,28 +47,25 @@ class EpsMultistep(StepSampler):
         return half * (basis @ WEIGHTS)
 
     def prepare(self, path: Sequence[Level]) -> list[Any]:
-        """Return the weights of each step."""
-        s = torch.tensor([level.ratio for level in path], dtype=torch.float64)
-        n, plans = len(path) - 1, []
+        """Return for each step the weights of x and those of the estimates, the latest first."""
+        alpha, sigma = column(path, "alpha"), column(path, "sigma")
+        s, n, plans = sigma / alpha, len(path) - 1, []
         for k in range(1, min(self.order, n) + 1):
             steps = torch.arange(k - 1, n if k == self.order else k)
-            rows = self.integrals(s[steps], s[steps + 1], s[steps[:, None] - torch.arange(k)]).tolist()
-            plans += [pairs(path, i, row) for i, row in zip(steps.tolist(), rows, strict=True)]
+            points = steps[:, None] - torch.arange(k)
+            shares = alpha[steps + 1, None] * self.integrals(s[steps], s[steps + 1], s[points]) / sigma[points]
+            of_x0 = -shares * alpha[points]
+            shares[:, 0] += alpha[steps + 1] / alpha[steps]
+            plans += zip(shares.tolist(), of_x0.tolist(), strict=True)
         return plans
 
     def step(
         self, x: Tensor, x0: Tensor, now: Level, then: Level, *, past: Sequence[Point], plan: Any, **_: Any
     ) -> Tensor:
         """Return the sample at level ``then``."""
-        result = torch.mul(x, plan.x).add_(x0, alpha=plan.x0)
-        for (a, b), point in zip(plan.past, reversed(past), strict=False):
-            result.add_(point.x, alpha=a).add_(point.x0, alpha=b)
+        of_x, of_x0 = plan
+        result = torch.mul(x, of_x[0]).add_(x0, alpha=of_x0[0])
+        for i in range(1, len(of_x)):
+            point = past[-i]
+            result.add_(point.x, alpha=of_x[i]).add_(point.x0, alpha=of_x0[i])
         return result
-
-
-def pairs(path: Sequence[Level], i: int, integrals: Sequence[float]) -> Pairs:
-    """Return the weights of step ``i`` from those of ε."""
-    alpha = path[i + 1].alpha
-    points = [path[i - j] for j in range(len(integrals))]
-    (x, x0), *past = [(alpha * c / at.sigma, -alpha * c / at.ratio) for c, at in zip(integrals, points, strict=True)]
-    return Pairs(alpha / path[i].alpha + x, x0, past)

@@ -24,13 +24,14 @@ def bounded(tableau: Tableau, s: Number, s_then: Number) -> list[Stage]:
     """Return the places s_i and the weights v_i, in y."""
     clean, clean_then = 1 / (1 + s), 1 / (1 + s_then)  # 1 - τ
     step = clean - clean_then
-    taus, found = [1 - clean], [(s, [])]
+    taus, found, places = [1 - clean], [(s, [])], {1.0: s_then}
     for row in tableau:
         slopes = [a * step / tau for a, tau in zip(row, taus, strict=False)]
         weights = [
             sum((slopes[j] * found[j][1][k] for j in range(k + 1, len(row))), -slopes[k]) for k in range(len(row))
         ]
-        inner = clean - sum(row) * step
+        part = round(sum(row), 12)
+        inner = clean - part * step
         taus.append(1 - inner)
-        found.append(((1 - inner) / inner, weights))
+        found.append((places.setdefault(part, (1 - inner) / inner), weights))
     return found[1:]

@@ -9,7 +9,6 @@ with D_j the estimate at stage j and D_0 that at the start. A method is its plac
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +34,7 @@ class Staged(StepSampler):
     """What single-step methods share: all weights at once, and the sums. The step to σ=0, which is last, is D_0."""
 
     def stages(self, s: Number, s_then: Number) -> list[Stage]:
-        """Return the stages of steps from ``s`` to ``s_then``, both positive; the last is the end of the step."""
+        """Return the stages of steps from ``s`` to ``s_then``, both positive; the last is at ``s_then``."""
         raise NotImplementedError(f"{type(self).__name__} has no stages; define stages()")
 
     def prepare(self, path: Sequence[Level]) -> Sequence[Stages]:
@@ -45,15 +44,16 @@ class Staged(StepSampler):
         if len(noisy) < 2:
             return clean
         s = torch.tensor([level.ratio for level in noisy], dtype=torch.float64)
-        places, weights = zip(*self.stages(s[:-1], s[1:]), strict=True)
-        rows = [torch.stack(row, 1).tolist() for row in weights]
-        lams = -torch.stack(places[:-1], 1).log().flatten()
-        inner = iter(levels_at(lams.tolist(), like=path[0].tensor))
-        plans = []
-        for i, (now, then) in enumerate(pairwise(noisy)):
-            found = [(at := next(inner), weighed(now, at, row[i])) for row in rows[:-1]]
-            plans.append(Stages(found, weighed(now, then, rows[-1][i])))
-        return [*plans, *clean]
+        s_then, sigma = s[1:], column(noisy[:-1], "sigma")
+        known, columns = {id(s_then): noisy[1:]}, []
+        for place, weights in self.stages(s[:-1], s_then):
+            if id(place) not in known:
+                known[id(place)] = levels_at((-place.log()).tolist(), like=path[0].tensor)
+            at = known[id(place)]
+            alpha = column(at, "alpha")
+            rows = torch.stack((column(at, "sigma") / sigma, *(alpha * w for w in weights)), 1)
+            columns.append(zip(at, rows.tolist(), strict=True))
+        return [Stages(inner, end) for *inner, (_, end) in zip(*columns, strict=True)] + clean
 
     def step(
         self,
@@ -70,9 +70,9 @@ class Staged(StepSampler):
         return climb(plan, x, x0, denoise)
 
 
-def weighed(now: Level, then: Level, weights: Sequence[float]) -> list[float]:
-    """Return the weights of x at ``now`` and of the estimates in x at ``then``, from those in z."""
-    return [then.sigma / now.sigma, *(then.alpha * w for w in weights)]
+def column(levels: Sequence[Level], name: str) -> Tensor:
+    """Return one coefficient of all levels."""
+    return torch.tensor([getattr(level, name) for level in levels], dtype=torch.float64)
 
 
 def climb(plan: Stages, x: Tensor, x0: Tensor, denoise: Callable[[Tensor, Level], Tensor]) -> Tensor:

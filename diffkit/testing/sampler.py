@@ -52,6 +52,10 @@ class _Watched:
         return self.denoiser(x, at, **cond)
 
 
+MOST = 0.5
+"""The largest tolerance that may be stated."""
+
+
 def check_sampler(sampler: Sampler | type[Sampler]) -> None:
     """Raise ``AssertionError``, with a sentence that says what is wrong, unless ``sampler`` keeps its contract.
 
@@ -81,7 +85,9 @@ def _with_steps(sampler: Sampler | type[Sampler], steps: int) -> Sampler:
 
 
 def _tolerance(sampler: Sampler) -> float:
-    return getattr(sampler, "tolerance", 0.0)
+    tolerance = getattr(sampler, "tolerance", 0.0)
+    assert tolerance < MOST, f"a tolerance of {tolerance:g} says nothing about data in [-1, 1]; keep it below {MOST:g}"
+    return tolerance
 
 
 def _noise(n: int, dim: int) -> Tensor:
@@ -147,7 +153,7 @@ def _check_convergence(sampler: Sampler | type[Sampler], schedule: Schedule, whe
 def _drawn(sampler: Sampler, mixture: GaussianMixture, schedule: Schedule) -> Tensor:
     """Return 2000 samples, with fresh noise from torch's own generator: one stream a sample would take long."""
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
+        torch.manual_seed(3)  # not the seed of the noise it starts from
         return sampler(MixtureDenoiser(mixture, schedule), _noise(2000, 2)).flatten(1)
 
 

@@ -25,6 +25,15 @@ def diffkit_samplers() -> Iterable[Component]:
     yield Component("rk4", "diffkit_samplers.rk4:RK4", "fourth order, four evaluations a step")
     yield Component("bosh3", "diffkit_samplers.bosh3:Bosh3", "third order, in steps of its own choice")
     yield Component("dopri5", "diffkit_samplers.dopri5:Dopri5", "fifth order, in steps of its own choice")
+    yield Component("euler_a", "diffkit_samplers.euler_a:EulerA", "Euler's method with ancestral noise; equals ddim")
+    yield Component("edm", "diffkit_samplers.edm:EDM", "Heun's method, with noise added before each step")
+    yield Component("dpmpp_sde", "diffkit_samplers.dpmpp_sde:DPMppSDE", "an SDE by its middle: two evaluations a step")
+    yield Component("dpmpp_2m_sde", "diffkit_samplers.dpmpp_2m_sde:DPMpp2MSDE", "an SDE by two estimates")
+    yield Component("dpmpp_3m_sde", "diffkit_samplers.dpmpp_3m_sde:DPMpp3MSDE", "an SDE by three estimates")
+    yield Component("sa_solver", "diffkit_samplers.sa_solver:SASolver", "an SDE by a predictor and a corrector")
+    yield Component("er_sde", "diffkit_samplers.er_sde:ERSDE", "an SDE with less noise at low levels")
+    yield Component("restart", "diffkit_samplers.restart:Restart", "another solver, over an interval again and again")
+    yield Component("langevin", "diffkit_samplers.langevin:Langevin", "another solver, corrected by Langevin dynamics")
 
 
 @hookimpl

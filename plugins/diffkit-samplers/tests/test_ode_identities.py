@@ -1,6 +1,7 @@
 """Solvers that are one method under certain options, and solvers beside their published recurrences."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -100,6 +101,13 @@ class PublishedUniPC(StepSampler):
     def step(self, x, x0, now, then, *, past, **_):
         known = [(p.level.lam, p.x0) for p in reversed(past)][: self.order - 1]
         return self.taken(x, x0, now, then, known)
+
+
+@pytest.mark.parametrize("solver", [partial(UniPC, order=3), DPMpp3M], ids=["unipc", "dpmpp_3m"])
+def test_towards_clean_data_no_more_estimates_are_looked_at_than_steps_are_left(solver):
+    nodes = path(SCHEDULES[0], UNEVEN)
+    assert [len(plan.x0) for plan in solver().prepare(nodes)] == [1, 2, 3, 3, 3, 3, 2, 1]
+    assert [len(plan.x0) for plan in solver().prepare(nodes[:-1])] == [1, 2, 3, 3, 3, 3, 3]
 
 
 @pytest.mark.parametrize("variant", ["bh1", "bh2"])

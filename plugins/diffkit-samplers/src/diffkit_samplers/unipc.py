@@ -24,7 +24,8 @@ class UniPC(Multistep):
 
     Zhao et al., "UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models" (2023),
     algorithms 1 and 2 and section 4.1, for x_0. Order ``order`` + 1 with one evaluation a step, ``order`` without the
-    corrector: with order=1 that is ``ddim``, with order=2 and ``bh2`` it is ``dpmpp_2m``. The step to σ=0 ends at D.
+    corrector: with order=1 that is ``ddim``, with order=2 and ``bh2`` it is ``dpmpp_2m``. The last
+    steps to σ=0 look at no more estimates than there are steps left, as in the authors' code: λ grows without bound.
 
     Args:
         steps: the number of steps.
@@ -50,7 +51,7 @@ class UniPC(Multistep):
         return lam
 
     def orders(self, path: Sequence[Level]) -> list[int]:
-        """Return how many estimates each step looks at: one on the way to σ=0."""
+        """Return how many estimates each step looks at: fewer on the last steps to σ=0."""
         return lower_at_the_end(super().orders(path), path)
 
     def _integrals(self, now: Tensor, then: Tensor, phi_then: Tensor, nodes: Tensor) -> Tensor:

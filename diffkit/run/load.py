@@ -53,6 +53,7 @@ def read_specs(folder: RunFolder) -> tuple[DataSpec, DataSpec]:
 def load_model(folder: RunFolder, config: DictConfig) -> tuple[Model, list[str]]:
     """Return the model of a run with its newest valid weights, and why newer ones were skipped."""
     model = Model(config, *read_specs(folder))
+    model.path = folder.path
     found, tensors, _, skipped = checkpoint.newest(folder.checkpoints, ("model", "ema"))
     try:
         model.denoiser.net.load_state_dict({**tensors["model"], **tensors["ema"]})

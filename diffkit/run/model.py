@@ -1,6 +1,7 @@
 """A model: everything a config chooses for going from noise to data, built; no data set is needed for it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,10 +26,14 @@ class Model:
         config: a checked config.
         spec: the :class:`DataSpec` of the data.
         latent: that of what the denoiser models: the same, or the encoder's, with its measured ``std``.
+
+    Attributes:
+        path: the folder of the run that the model was loaded from.
     """
 
     def __init__(self, config: Any, spec: DataSpec, latent: DataSpec) -> None:
         self.config, self.spec, self.latent = config, spec, latent
+        self.path: Path | None = None
         self.device = device_of(config.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)

@@ -78,6 +78,26 @@ class GaussianMixture:
         """Return the log density of x_t = α x_0 + σ ε at ``x`` ``(batch, …)``, as ``(batch,)``."""
         return self._at(x, alpha, sigma)[0].logsumexp(1)
 
+    def given(self, matrix: Values, y: Values, noise: float) -> "GaussianMixture":
+        """Return the distribution of x_0 given y = A x_0 + ``noise`` ε, again a mixture.
+
+        With S = A C Aᵀ + σ_y² I, component k has mean m + C Aᵀ S⁻¹ (y - A m), covariance C - C Aᵀ S⁻¹ A C, and a weight
+        multiplied by N(y; A m, S).
+
+        Args:
+            matrix: A, ``(m, d)``.
+            y: what is observed, ``(m,)``.
+            noise: its standard deviation σ_y, above 0.
+        """
+        a, y = (torch.as_tensor(value, dtype=torch.float64) for value in (matrix, y))
+        s = a @ self.covariances @ a.T + noise**2 * torch.eye(len(y), dtype=torch.float64)
+        gain = torch.linalg.solve(s, a @ self.covariances).mT
+        missing = y - self.means @ a.T
+        chances = -(torch.einsum("ki,ki->k", missing, torch.linalg.solve(s, missing)) + torch.logdet(s)) / 2
+        means = self.means + torch.einsum("kdi,ki->kd", gain, missing)
+        covariances = self.covariances - gain @ a @ self.covariances
+        return GaussianMixture((self.weights.log() + chances).softmax(0), means, (covariances + covariances.mT) / 2)
+
     def denoise(self, x: Tensor, alpha: float | Tensor, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
         """Return E[x_0 | x_t = x], of the shape and dtype of ``x``.
 

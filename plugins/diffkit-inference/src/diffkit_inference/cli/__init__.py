@@ -1,0 +1,1 @@
+"""The commands ``diffkit nll``, ``invert``, ``edit`` and ``inpaint``."""

@@ -1,0 +1,97 @@
+"""``diffkit inpaint RUN FILE… mask=top``: a hidden part of files, filled in as the model finds likely."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diffkit import DataSpec, DiffkitError, Model
+from diffkit.contracts.sampling import Guidance, Sampler
+from diffkit.errors import did_you_mean
+from diffkit_inference.cli.items import batches, deviation, labels, read_files, results, write, write_sheet
+from diffkit_inference.cli.words import read
+from diffkit_inference.inverse import DDNM, MMPS, PiGDM
+from diffkit_inference.operators import Mask
+from diffkit_inference.repaint import RePaint
+
+EXAMPLE = "picture.png mask=top"
+METHODS = ("repaint", "mmps", "pigdm", "ddnm")
+BOXES = ("top", "bottom", "left", "right", "center")
+
+
+def inpaint(words: Sequence[str]) -> int:
+    """Write the files with a part filled in anew, and a sheet of before, hidden and after."""
+    own = {"mask": "center", "method": "repaint", "noise": 0.0}
+    model, files, settings = read("inpaint", words, own, EXAMPLE)
+    if model.encoder is not None:
+        raise DiffkitError("diffkit inpaint hides values of the data, but this run models latents of an encoder")
+    method = settings["method"]
+    if method not in METHODS:
+        hint = did_you_mean(method, METHODS)
+        raise DiffkitError(f"method={method} is not known{hint}; give one of {', '.join(METHODS)}")
+    x, names = read_files(model, files, f"diffkit inpaint last {EXAMPLE}")
+    hidden = hidden_part(model, settings["mask"])
+    mask, given = Mask(~hidden), labels(model, len(x))
+    done = []
+    for part in batches(model, len(x)):
+        y = mask.forward(x[part.start : part.stop]).to(model.device)
+        sampler, guidance = _solver(model, method, mask, y, settings["noise"])
+        done.append(model.draw(part, given[part.start : part.stop], sampler=sampler, guidance=guidance))
+    drawn = torch.cat(done)
+    filled = torch.where(hidden, drawn, x)
+    with results(model, "inpaint") as folder:
+        write(model, folder, names, filled)
+        write_sheet(model, folder, {"": x, "hidden": torch.where(hidden, 0.0, x), "filled": filled}, names)
+    off = deviation(drawn[:, ~hidden], x[:, ~hidden])
+    print(f"known    {off:.3g} off in the drawn items (root mean square); it is kept as it was")
+    return 0
+
+
+def hidden_part(model: Model, word: str) -> Tensor:
+    """Return which values of an item are hidden: a box by its name, or where a file of the modality is above 0."""
+    if word not in BOXES:
+        path = Path(word)
+        if not path.is_file():
+            raise DiffkitError(
+                f"mask={word} is neither a part nor a file{did_you_mean(word, BOXES)}; give one of {', '.join(BOXES)}, "
+                f"or a file that is light where something is hidden"
+            )
+        hidden = (model.modality.read(path, model.spec).mean(0) > 0).expand(model.spec.channels, *model.spec.shape)
+    else:
+        hidden = box(word, model.spec)
+    if hidden.all() or not hidden.any():
+        raise DiffkitError(f"mask={word} hides {'all' if hidden.all() else 'nothing'}; hide a part")
+    return hidden
+
+
+def box(word: str, spec: DataSpec) -> Tensor:
+    """Return half of an item or its middle: ``left`` and ``right`` halve the last axis, ``top`` the one before."""
+    hidden = torch.ones(spec.channels, *spec.shape, dtype=torch.bool)
+    if word in ("top", "bottom") and spec.rank < 2:
+        raise DiffkitError(f"mask={word} needs data with rows; give mask=left, right or center")
+    axes = (-1,) if word in ("left", "right") or spec.rank == 1 else (-2,) if word in ("top", "bottom") else (-2, -1)
+    for axis in axes:
+        size = spec.shape[axis]
+        where = torch.arange(size)
+        keep = {
+            "top": where < size // 2,
+            "left": where < size // 2,
+            "center": (where >= size // 4) & (where < size - size // 4),
+        }.get(word, where >= size - size // 2)
+        hidden &= keep.reshape(-1, *[1] * (-axis - 1))
+    return hidden
+
+
+def _solver(model: Model, method: str, mask: Mask, y: Tensor, noise: float) -> tuple[Sampler, Guidance]:
+    """Return what follows the observation: a sampler of its own, or a guidance around the run's."""
+    own = model.guidance or (lambda denoiser: denoiser)
+    if method == "repaint":
+        return RePaint(mask, y, noise, steps=getattr(model.sampler, "steps", 50)), own
+    observed: dict[str, Callable[[], Guidance]] = {
+        "mmps": lambda: MMPS(mask, y, noise),
+        "pigdm": lambda: PiGDM(mask, y, noise, model.latent.std),
+        "ddnm": lambda: DDNM(mask, y, noise, model.latent.std),
+    }
+    guidance = observed[method]()
+    return model.sampler, lambda denoiser: guidance(own(denoiser))

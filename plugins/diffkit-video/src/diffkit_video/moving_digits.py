@@ -38,7 +38,7 @@ class MovingDigits:
 
     def __init__(
         self,
-        size: int = 16,
+        size: int = 12,
         frames: int = 8,
         rate: float = 8,
         clips: int = 20_000,

@@ -6,6 +6,7 @@ from diffkit.lazy import lazily
 
 if TYPE_CHECKING:
     from diffkit_samplers.bosh3 import Bosh3
+    from diffkit_samplers.calibration import Calibration, calibrate
     from diffkit_samplers.ddim import DDIM
     from diffkit_samplers.ddpm import DDPM
     from diffkit_samplers.deis import DEIS
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
     from diffkit_samplers.er_sde import ERSDE
     from diffkit_samplers.euler import Euler
     from diffkit_samplers.euler_a import EulerA
-    from diffkit_samplers.grids import KarrasGrid, LogLinearGrid, UniformGrid
+    from diffkit_samplers.exp_adams import ExpAdams
+    from diffkit_samplers.grids.beta import BetaGrid
+    from diffkit_samplers.grids.explicit import ExplicitGrid
+    from diffkit_samplers.grids.karras import KarrasGrid
+    from diffkit_samplers.grids.loglinear import LogLinearGrid
+    from diffkit_samplers.grids.quadratic import QuadraticGrid
+    from diffkit_samplers.grids.rational import RationalGrid
+    from diffkit_samplers.grids.table import TableGrid
+    from diffkit_samplers.grids.uniform import UniformGrid
+    from diffkit_samplers.grids.uniform_alpha import UniformAlphaGrid
     from diffkit_samplers.guidance import CFG, Unguided
     from diffkit_samplers.heun import Heun
     from diffkit_samplers.ipndm import IPNDM
@@ -37,8 +47,10 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "BetaGrid": "diffkit_samplers.grids.beta",
         "Bosh3": "diffkit_samplers.bosh3",
         "CFG": "diffkit_samplers.guidance",
+        "Calibration": "diffkit_samplers.calibration",
         "DDIM": "diffkit_samplers.ddim",
         "DDPM": "diffkit_samplers.ddpm",
         "DEIS": "diffkit_samplers.deis",
@@ -55,24 +67,33 @@ __getattr__, __dir__ = lazily(
         "ERSDE": "diffkit_samplers.er_sde",
         "Euler": "diffkit_samplers.euler",
         "EulerA": "diffkit_samplers.euler_a",
+        "ExpAdams": "diffkit_samplers.exp_adams",
+        "ExplicitGrid": "diffkit_samplers.grids.explicit",
         "Heun": "diffkit_samplers.heun",
         "IPNDM": "diffkit_samplers.ipndm",
-        "KarrasGrid": "diffkit_samplers.grids",
+        "KarrasGrid": "diffkit_samplers.grids.karras",
         "LMS": "diffkit_samplers.lms",
         "Langevin": "diffkit_samplers.langevin",
-        "LogLinearGrid": "diffkit_samplers.grids",
+        "LogLinearGrid": "diffkit_samplers.grids.loglinear",
         "PNDM": "diffkit_samplers.pndm",
+        "QuadraticGrid": "diffkit_samplers.grids.quadratic",
         "RK4": "diffkit_samplers.rk4",
+        "RationalGrid": "diffkit_samplers.grids.rational",
         "Restart": "diffkit_samplers.restart",
         "SASolver": "diffkit_samplers.sa_solver",
+        "TableGrid": "diffkit_samplers.grids.table",
         "Unguided": "diffkit_samplers.guidance",
         "UniPC": "diffkit_samplers.unipc",
-        "UniformGrid": "diffkit_samplers.grids",
+        "UniformAlphaGrid": "diffkit_samplers.grids.uniform_alpha",
+        "UniformGrid": "diffkit_samplers.grids.uniform",
+        "calibrate": "diffkit_samplers.calibration",
     },
 )
 __all__ = [
+    "BetaGrid",
     "Bosh3",
     "CFG",
+    "Calibration",
     "DDIM",
     "DDPM",
     "DEIS",
@@ -89,6 +110,8 @@ __all__ = [
     "ERSDE",
     "Euler",
     "EulerA",
+    "ExpAdams",
+    "ExplicitGrid",
     "Heun",
     "IPNDM",
     "KarrasGrid",
@@ -96,10 +119,15 @@ __all__ = [
     "Langevin",
     "LogLinearGrid",
     "PNDM",
+    "QuadraticGrid",
     "RK4",
+    "RationalGrid",
     "Restart",
     "SASolver",
+    "TableGrid",
     "Unguided",
     "UniPC",
+    "UniformAlphaGrid",
     "UniformGrid",
+    "calibrate",
 ]

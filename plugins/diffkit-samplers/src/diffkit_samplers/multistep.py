@@ -49,6 +49,8 @@ class Multistep(StepSampler):
 
     extra = 0
     """How many more estimates the corrector looks at than the step it takes again."""
+    amplification = float("inf")
+    """A step looks at fewer estimates where more would amplify their rounding errors beyond this."""
 
     def __init__(self, steps: int = 20, order: int = 2, corrector: bool = False) -> None:
         super().__init__(steps)
@@ -87,12 +89,16 @@ class Multistep(StepSampler):
         n = len(path) - 1
         now, then = lam[:-1], lam[1:]
         b: list[list[float]] = [[]] * n
-        for k in set(orders):
-            steps = torch.tensor([i for i in range(n) if orders[i] == k])
+        looks = torch.tensor(orders)
+        for k in range(max(orders, default=0), 0, -1):
+            steps = (looks == k).nonzero().flatten()
             nodes = phi[steps[:, None] + ahead - torch.arange(k)]
             found = self._integrals(now[steps], then[steps], phi[steps + 1], nodes)
-            for i, row in zip(steps.tolist(), found.tolist(), strict=True):
-                b[i] = row
+            steady = found.abs().sum(1) <= self.amplification * found.sum(1).abs() if k > 1 else torch.ones_like(steps)
+            looks[steps] -= (steady == 0).long()
+            for i, row, kept in zip(steps.tolist(), found.tolist(), steady.tolist(), strict=True):
+                if kept:
+                    b[i] = row
         return [
             Weights(there.sigma / here.sigma, tuple(there.alpha * value for value in row))
             for here, there, row in zip(path, path[1:], b, strict=False)

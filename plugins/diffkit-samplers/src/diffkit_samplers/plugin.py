@@ -12,6 +12,7 @@ def diffkit_samplers() -> Iterable[Component]:
     yield Component("ddim", "diffkit_samplers.ddim:DDIM", "first order, deterministic; eta adds noise")
     yield Component("euler", "diffkit_samplers.euler:Euler", "Euler's method on the probability flow; equals ddim")
     yield Component("heun", "diffkit_samplers.heun:Heun", "second order, two evaluations a step")
+    yield Component("exp_adams", "diffkit_samplers.exp_adams:ExpAdams", "order 2 to 7 in a coordinate of the data")
     yield Component("dpmpp_2m", "diffkit_samplers.dpmpp_2m:DPMpp2M", "second order, one evaluation a step")
     yield Component("dpm_2", "diffkit_samplers.dpm_2:DPM2", "the midpoint in log σ: second order, two evaluations")
     yield Component("dpmpp_2s", "diffkit_samplers.dpmpp_2s:DPMpp2S", "second order, two evaluations a step")
@@ -39,9 +40,15 @@ def diffkit_samplers() -> Iterable[Component]:
 @hookimpl
 def diffkit_grids() -> Iterable[Component]:
     """Register the grids."""
-    yield Component("uniform", "diffkit_samplers.grids:UniformGrid", "uniform in t")
-    yield Component("karras", "diffkit_samplers.grids:KarrasGrid", "uniform in the ρ-th root of σ/α")
-    yield Component("loglinear", "diffkit_samplers.grids:LogLinearGrid", "uniform in λ")
+    yield Component("uniform", "diffkit_samplers.grids.uniform:UniformGrid", "uniform in t")
+    yield Component("karras", "diffkit_samplers.grids.karras:KarrasGrid", "uniform in the ρ-th root of σ/α")
+    yield Component("loglinear", "diffkit_samplers.grids.loglinear:LogLinearGrid", "uniform in λ: geometric in σ/α")
+    yield Component("rational", "diffkit_samplers.grids.rational:RationalGrid", "uniform in σ^p/(c^p + σ^p)")
+    yield Component("uniform_alpha", "diffkit_samplers.grids.uniform_alpha:UniformAlphaGrid", "uniform in α")
+    yield Component("quadratic", "diffkit_samplers.grids.quadratic:QuadraticGrid", "uniform in √t")
+    yield Component("beta", "diffkit_samplers.grids.beta:BetaGrid", "quantiles of a beta distribution of t")
+    yield Component("table", "diffkit_samplers.grids.table:TableGrid", "timesteps of models trained on tables")
+    yield Component("explicit", "diffkit_samplers.grids.explicit:ExplicitGrid", "a list of times, σ/α or λ")
 
 
 @hookimpl

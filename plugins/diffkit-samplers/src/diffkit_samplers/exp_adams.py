@@ -1,0 +1,46 @@
+"""The exponential Adams method in a coordinate of the data."""
+
+import torch
+from torch import Tensor
+
+from diffkit import DataSpec, DiffkitError
+from diffkit_samplers.multistep import Multistep
+
+
+class ExpAdams(Multistep):
+    """An exponential Adams method with a free corrector, its polynomial in u = c/√(c² + σ²/α²).
+
+    Along a trajectory the estimate of Gaussian data of standard deviation c is a straight line in u, so that two
+    estimates give the flow exactly from any level to any other. In λ it is curved everywhere, and endless; u ends at 1,
+    where the data is clean, and the last step extrapolates to it.
+
+    Predicted with the last ``order`` estimates, corrected with one more (see :class:`~diffkit_samplers.Multistep`):
+    order ``order + 1`` with one evaluation a step. The polynomial is that of Adams and Bashforth in the exponential
+    form of Hochbruck & Ostermann, "Exponential Integrators" (2010), section 2.5.
+
+    Args:
+        steps: the number of steps.
+        order: how many estimates a step looks at, from 1 to 6.
+        scale: c, the standard deviation of the data; the spec's where none is given, 0.5 without a spec.
+        spec: what the network models.
+    """
+
+    extra = 1
+    amplification = 200.0
+
+    def __init__(
+        self, steps: int = 20, order: int = 4, scale: float | None = None, spec: DataSpec | None = None
+    ) -> None:
+        if not 1 <= order <= 6:
+            raise DiffkitError(f"order={order} is not a number of estimates to look at; give 1 to 6, such as order=4")
+        super().__init__(steps, order, corrector=True)
+        self.scale = scale if scale is not None else spec.std if spec else 0.5
+        if not 0 < self.scale < float("inf"):
+            raise DiffkitError(
+                f"scale={scale} is not a standard deviation of data; give a number above 0, or none for the data's own"
+            )
+
+    def coordinate(self, lam: Tensor) -> Tensor:
+        """Return u - 1 at levels ``lam``, which loses no digits where there is little noise; 0 at λ=∞."""
+        square = torch.exp(-2 * lam) / self.scale**2
+        return -square / (1 + square + (1 + square).sqrt())

@@ -1,0 +1,150 @@
+"""The exponential Adams method in u, and its calibration to a model."""
+
+import math
+
+import pytest
+import torch
+from diffkit_samplers import LMS, DPMpp2M, ExpAdams, Heun, KarrasGrid, LogLinearGrid, RationalGrid, UniPC, calibrate
+
+from diffkit import DataSpec, DiffkitError, levels, levels_at
+from diffkit.testing import GaussianMixture, MixtureDenoiser, check_sampler
+from diffkit.testing.sampler import SCHEDULES
+
+MIXTURES = {"soft3": GaussianMixture.soft3(), "ring8": GaussianMixture.ring8()}
+EDM = SCHEDULES[2]
+
+
+def scale_of(mixture):
+    return mixture.covariance().diagonal().mean().sqrt().item()
+
+
+def start(mixture, level, n=64, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    noise = torch.randn(n, mixture.dim, generator=random, dtype=torch.float64)
+    return level.alpha * mixture.sample(n, random) + level.sigma * noise
+
+
+def between(first, last, steps):
+    """Return levels uniform in λ, without the clean one."""
+    return levels_at(torch.linspace(first, last, steps + 1, dtype=torch.float64).tolist(), like=torch.zeros(0).double())
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_it_keeps_the_contract(order):
+    check_sampler(ExpAdams(7, order))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", MIXTURES)
+def test_the_error_falls_with_one_order_more_than_the_estimates_a_step_looks_at(name, order):
+    mixture = MIXTURES[name]
+    denoiser, scale = MixtureDenoiser(mixture, EDM), scale_of(mixture)
+    path = {steps: between(-3, 3, steps) for steps in (60, 120, 240, 1000)}
+    x = start(mixture, path[60][0], 32)
+    ends = {n: ExpAdams(n, order, scale).integrate(denoiser, x, nodes) for n, nodes in path.items() if n < 1000}
+    exact = ExpAdams(1000, 6, scale).integrate(denoiser, x, path[1000])
+    coarse, fine = ((60, 120), (120, 240))[order < 3]
+    ratio = (ends[coarse] - exact).norm(dim=1).mean() / (ends[fine] - exact).norm(dim=1).mean()
+    assert math.log2(ratio) == pytest.approx(order + 1, abs=0.35)
+
+
+@pytest.mark.parametrize("last", [2.0, math.inf])
+def test_two_estimates_on_a_trajectory_of_gaussian_data_give_the_flow_exactly(last):
+    """z - m shrinks as √(c² + s²), and the estimate is m + c² (z - m) / (c² + s²)."""
+    m, c = 0.3, 0.7
+    sampler = ExpAdams(2, 2, scale=c)
+    path = between(-2, 0, 2)
+    path[-1] = levels_at([last], like=path[0].tensor)[0]
+
+    def on_trajectory(level):
+        root = math.sqrt(c**2 + level.ratio**2)
+        return level.alpha * (m + 2 * root), m + 2 * c**2 / root
+
+    x, _ = on_trajectory(path[1])
+    estimates = [on_trajectory(level)[1] for level in (path[1], path[0])]
+    weights = sampler.prepare(path)[1]
+    reached = weights.x * x + sum(w * d for w, d in zip(weights.x0, estimates, strict=True))
+    assert reached == pytest.approx(on_trajectory(path[2])[0], abs=1e-11)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_it_keeps_its_lead_up_to_clean_data(name):
+    """A step to λ=∞ of order 1, as other multistep methods take, would leave an error of order 1 / steps²."""
+    mixture = MIXTURES[name]
+    denoiser, scale, grid = MixtureDenoiser(mixture, EDM), scale_of(mixture), RationalGrid(scale_of(mixture) / 2)
+
+    def end(steps, order):
+        nodes = levels(EDM, grid(EDM, steps), like=x)
+        return ExpAdams(steps, order, scale).integrate(denoiser, x, nodes)
+
+    x = start(mixture, levels(EDM, grid(EDM, 2), like=torch.zeros(0).double())[0])
+    exact = end(600, 5)
+    coarse, fine = ((end(steps, 4) - exact).norm(dim=1).mean() for steps in (30, 60))
+    assert math.log2(coarse / fine) > 3
+
+
+def test_rounding_errors_of_an_estimate_are_not_amplified_by_steps_that_hardly_differ():
+    mixture, steps = MIXTURES["soft3"], 1000
+
+    class Rounded(MixtureDenoiser):
+        def __call__(self, x, at, **cond):
+            return super().__call__(x, at, **cond) + 1e-6 * torch.randn(x.shape, generator=random, dtype=x.dtype)
+
+    random = torch.Generator().manual_seed(1)
+    noise = torch.randn(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sampler = ExpAdams(steps, 6, scale_of(mixture))
+    exact, rounded = (sampler(d(mixture, EDM), noise, grid=LogLinearGrid()) for d in (MixtureDenoiser, Rounded))
+    assert (exact - rounded).abs().max() < 1e-3
+
+
+def test_the_scale_is_that_of_the_data():
+    assert ExpAdams(spec=DataSpec(1, (8, 8), std=0.3)).scale == 0.3
+    assert ExpAdams(scale=2.0, spec=DataSpec(1, (8, 8), std=0.3)).scale == 2.0
+
+
+@pytest.mark.parametrize(
+    ("options", "named"), [({"order": 0}, "order"), ({"order": 7}, "order"), ({"scale": 0.0}, "scale")]
+)
+def test_options_out_of_range_are_named(options, named):
+    with pytest.raises(DiffkitError, match=named):
+        ExpAdams(**options)
+
+
+def anything(dim, modes, scale, sharpness, seed):
+    random = torch.Generator().manual_seed(seed)
+    means = scale * torch.randn(modes, dim, generator=random, dtype=torch.float64)
+    variances = (scale * sharpness) ** 2 * (0.25 + 1.5 * torch.rand(modes, dim, generator=random, dtype=torch.float64))
+    return GaussianMixture(0.2 + torch.rand(modes, generator=random, dtype=torch.float64), means, variances)
+
+
+@pytest.mark.parametrize("steps", [10, 20])
+@pytest.mark.parametrize("data", [(2, 4, 5.0, 0.2, 8), (4, 8, 0.3, 0.3, 3), (16, 12, 2.0, 0.3, 5)], ids=str)
+def test_calibrated_it_errs_less_than_other_solvers_do_on_the_best_of_their_grids(data, steps):
+    mixture, grids = anything(*data), [KarrasGrid(), RationalGrid(0.5), RationalGrid(1.0), LogLinearGrid()]
+    denoiser, scale = MixtureDenoiser(mixture, EDM), scale_of(mixture)
+    noise = torch.randn(2, 64, mixture.dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = calibrate(denoiser, noise[0, :32], steps=steps, scale=scale)
+    exact = ExpAdams(400, 4, scale)(denoiser, noise[1], grid=RationalGrid(scale, 0.5))
+
+    def error(sampler, grid):
+        return (sampler(denoiser, noise[1], grid=grid) - exact).norm(dim=1).mean()
+
+    others = (DPMpp2M(steps), UniPC(steps), LMS(steps), Heun((steps + 1) // 2))
+    assert error(found.sampler, found.grid) < 0.7 * min(error(other, grid) for other in others for grid in grids)
+
+
+def test_calibration_says_what_it_cost_and_finds_the_same_again():
+    mixture = MIXTURES["soft3"]
+    noise = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    denoiser = MixtureDenoiser(mixture, EDM)
+    found = calibrate(denoiser, noise, steps=6, scale=0.6, pilot_steps=60)
+    assert found.evaluations == denoiser.evaluations
+    assert found.error < 0.05
+    again = calibrate(denoiser, noise, steps=6, scale=0.6, pilot_steps=60)
+    assert torch.equal(again.grid.values, found.grid.values)
+
+
+def test_more_steps_than_a_pilot_can_judge_are_refused():
+    noise = torch.randn(2, 2, dtype=torch.float64)
+    with pytest.raises(DiffkitError, match="steps=30"):
+        calibrate(MixtureDenoiser(MIXTURES["soft3"], EDM), noise, steps=30, scale=0.6, pilot_steps=60)

@@ -13,7 +13,7 @@ from diffkit_inference import (
     pseudo_inverse,
     random_projection,
 )
-from diffkit_inference.conjugate import conjugate_gradients
+from diffkit_inference.krylov import conjugate_gradients, minimal_residuals
 
 from diffkit import DiffkitError
 
@@ -110,6 +110,20 @@ def test_conjugate_gradients_solve_each_system_of_a_batch_with_steps_of_its_own(
     v = conjugate_gradients(lambda v: torch.einsum("nij,nj->ni", a, v), b, iterations=12)
     assert torch.allclose(torch.einsum("nij,nj->ni", a, v), b, atol=1e-9)
     assert torch.equal(v[1], torch.zeros(6, dtype=torch.float64))
+
+
+def test_minimal_residuals_solve_what_is_neither_symmetric_nor_positive():
+    a, b = normal(3, 6, 6), normal(3, 6)
+    b[1] = 0
+
+    def apply(v):
+        return torch.einsum("nij,nj->ni", a, v)
+
+    left = [(b - apply(minimal_residuals(apply, b, k))).norm(dim=1) for k in range(1, 9)]
+    assert torch.stack([b.norm(dim=1), *left]).diff(dim=0).max() < 1e-9, "what is left never grows"
+    assert left[5].max() < 1e-9
+    assert left[7].max() < 1e-9, "nor after it is solved"
+    assert left[2][0] > 1e-3
 
 
 @pytest.mark.parametrize(

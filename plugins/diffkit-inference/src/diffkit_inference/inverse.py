@@ -18,8 +18,8 @@ from torch import Tensor
 from diffkit import DiffkitError, Level
 from diffkit.contracts.sampling import Denoise
 from diffkit.contracts.schedule import Schedule
-from diffkit_inference.conjugate import conjugate_gradients
 from diffkit_inference.ends import data_std
+from diffkit_inference.krylov import minimal_residuals
 from diffkit_inference.operators import Operator
 
 Function = Callable[[Tensor], Tensor]
@@ -152,7 +152,7 @@ class PiGDM(DDNM):
 
 
 class MMPS(Observed):
-    """D + V Aᵀ (A V Aᵀ + σ_y² I)⁻¹ (y - A D) with V = σ²/α Jᵀ, J the Jacobian of D, by conjugate gradients.
+    """D + V Aᵀ (A V Aᵀ + σ_y² I)⁻¹ (y - A D) with V = σ²/α Jᵀ, J the Jacobian of D, by minimal residuals.
 
     Moment-matching posterior sampling: the data is taken for N(D, V), whose mean and covariance are the true ones.
     Rozet et al., "Learning Diffusion Priors from Observations by Expectation Maximization" (2024), section 4.2. Exact
@@ -162,7 +162,7 @@ class MMPS(Observed):
         operator: A; only A and Aᵀ are used.
         y: the observation, ``(batch, …)``, or one for all samples, ``(1, …)``.
         noise: its standard deviation σ_y.
-        iterations: of conjugate gradients; exact from as many as an observation has values.
+        iterations: of GMRES; exact from as many as an observation has values.
     """
 
     def __init__(self, operator: Operator, y: Tensor, noise: float = 0.0, iterations: int = 5) -> None:
@@ -178,7 +178,7 @@ class MMPS(Observed):
         def spread(v: Tensor) -> Tensor:
             return self.operator.forward(pulled(self.operator.adjoint(v))) + self.noise**2 * v
 
-        return x0 + pulled(self.operator.adjoint(conjugate_gradients(spread, self.missing(x0), self.iterations)))
+        return x0 + pulled(self.operator.adjoint(minimal_residuals(spread, self.missing(x0), self.iterations)))
 
 
 class DPS(Observed):

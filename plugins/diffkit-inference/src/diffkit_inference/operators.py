@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffkit import DiffkitError, generator
-from diffkit_inference.conjugate import conjugate_gradients
+from diffkit_inference.krylov import conjugate_gradients
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ def built(base: Base, steps: int, spec: DataSpec | None) -> StepSampler:
     Raises:
         DiffkitError: where it does not step from level to level.
     """
-    solver = base if isinstance(base, StepSampler) else build("sampler", base, spec=spec, steps=steps)
+    solver = build("sampler", base, spec=spec, steps=steps) if isinstance(base, str | Mapping) else base
     if not isinstance(solver, StepSampler):
         raise DiffkitError(
             f"base={base!r} does not step from level to level of a grid; give one that does, such as base=heun"

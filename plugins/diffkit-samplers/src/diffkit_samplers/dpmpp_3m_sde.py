@@ -17,7 +17,7 @@ class DPMpp3MSDE(ReverseSDE):
     Crowson, k-diffusion (2022), ``sample_dpmpp_3m_sde``, on Lu et al., "DPM-Solver++" (2022), section 5; but there the
     curvature has half of the weight that it has in the integral. Order 2 in distribution where η>0, for estimates along
     a path of an SDE are not smooth, but with a smaller error than ``dpmpp_2m_sde``; with η=0 it is ``dpmpp_3m``, of
-    order 3. One evaluation a step; the last step, to σ=0, is x_0.
+    order 3, without its lower orders before σ=0. One evaluation a step; the last step, to σ=0, is x_0.
 
     Args:
         steps: the number of steps.

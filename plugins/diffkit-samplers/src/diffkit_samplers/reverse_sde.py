@@ -97,21 +97,17 @@ class ReverseSDE(StepSampler):
         return plans
 
     def _integrals(self, lam: Tensor, decay: Tensor, order: int, ahead: int) -> list[list[float]]:
-        """Return b_j of each step for ``order`` nodes, the latest ``ahead`` levels beyond its start."""
-        n = len(lam) - 1
-        c = self.coordinate(lam)
-        moments = self.moments(lam, decay, order)
-        orders = (torch.arange(n) + 1 + ahead).clamp(max=order)
-        b: list[list[float]] = [[]] * n
-        for k in set(orders.tolist()):
-            steps = torch.nonzero(orders == k).flatten()
-            nodes = c[steps[:, None] + ahead - torch.arange(k)]
-            v = (c[steps + 1, None] - nodes) / (c[steps + 1] - c[steps])[:, None]
-            powers = v[:, None] ** torch.arange(k)[:, None]
-            found = torch.linalg.solve(powers, moments[steps, :k])
-            for i, row in zip(steps.tolist(), found.tolist(), strict=True):
-                b[i] = row
-        return b
+        """Return b_j of each step for ``order`` nodes, the latest ``ahead`` levels beyond its start, or as many as are.
+
+        Where a node is missing, a row of the identity says that its b_j is 0.
+        """
+        c, k = self.coordinate(lam), torch.arange(order)
+        nodes = torch.arange(len(lam) - 1)[:, None] + ahead - k
+        there = nodes >= 0
+        v = (c[1:, None] - c[nodes.clamp(min=0)]) / c.diff()[:, None]
+        powers = torch.where(there[:, None] & there[:, :, None], v[:, None] ** k[:, None], torch.eye(order).to(v))
+        b = torch.linalg.solve(powers, self.moments(lam, decay, order) * there)
+        return [row[: i + 1 + ahead] for i, row in enumerate(b.tolist())]
 
     def correct(self, x: Tensor, x0: Tensor, now: Level, *, past: Sequence[Point], plan: Weights, **_: Any) -> Tensor:
         """Return the sample at level ``now``, the step to it taken again with its own estimate among the nodes."""

@@ -13,8 +13,7 @@ The coordinate φ in which D is taken for a polynomial is what such methods diff
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,12 +21,11 @@ from torch import Tensor
 
 from diffkit import DiffkitError, Level, Point, StepSampler
 
-NODES, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(24))
+NODES, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(16))
 """Gauss and Legendre's quadrature on [-1, 1]."""
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(NamedTuple):
     """One step: that of x, and those of the estimates from the latest back."""
 
     x: float
@@ -78,7 +76,7 @@ class Multistep(StepSampler):
         again = [k + self.extra for k in orders[:-1]]
         correctors = self._weights(path[:-1], lam[:-1], phi[:-1], again, ahead=1)
         return [
-            predictor if corrector is None else replace(predictor, corrector=corrector)
+            predictor if corrector is None else predictor._replace(corrector=corrector)
             for predictor, corrector in zip(predictors, [None, *correctors], strict=True)
         ]
 

@@ -74,12 +74,15 @@ class Denoiser(nn.Module):
         self.evaluations += 1
         if isinstance(at, Level):
             c_skip, c_out, c_in = self.prediction.coefficients(at.alpha, at.sigma)
-            output = self.net(c_in * x, at.tensor.expand(len(x)), **cond)
-            return torch.add(c_skip * x, output, alpha=c_out)
-        t = torch.as_tensor(at, dtype=torch.float64).expand(len(x))
-        coefficients = self.prediction.coefficients(self.schedule.alpha(t), self.schedule.sigma(t))
-        table = torch.stack((*coefficients, self.schedule.lam(t))).to(x)
-        (skip, out, inner), lam = (_columns(table[:3], x.ndim)), table[3]
+            lam = at.tensor.expand(len(x))
+            if not isinstance(c_in, Tensor):
+                return torch.add(c_skip * x, self.net(c_in * x, lam, **cond), alpha=c_out)
+            table = torch.stack((c_skip, c_out, c_in))[:, None].to(x, non_blocking=True)  # one for each channel
+        else:
+            t = torch.as_tensor(at, dtype=torch.float64).expand(len(x))
+            table = _rows(t, *self.prediction.coefficients(self.schedule.alpha(t), self.schedule.sigma(t))).to(x)
+            lam = self.schedule.lam(t).to(x)
+        skip, out, inner = _columns(table, x.ndim)
         return skip * x + out * self.net(inner * x, lam, **cond)
 
     def loss(self, x0: Tensor, *, t: Tensor | None = None, noise: Tensor | None = None, **cond: Tensor) -> Tensor:
@@ -94,24 +97,34 @@ class Denoiser(nn.Module):
         return self.losses(x0, t=t, noise=noise, **cond).mean()
 
     def losses(self, x0: Tensor, *, t: Tensor | None = None, noise: Tensor | None = None, **cond: Tensor) -> Tensor:
-        """Return the weighted squared error of each item, ``(batch,)``; see :meth:`loss`."""
+        """Return the loss of each item, ``(batch,)``: its weighted squared error, balanced where the weighting learns.
+
+        See :meth:`loss`.
+        """
         if t is None:
             t = self.draw_times(len(x0))
         if noise is None:
             noise = self.draw_noise(x0)
         table = self._training_table(t).to(x0, non_blocking=True)
         alpha, sigma, c_in, a, b = _columns(table[:5], x0.ndim)
-        lam, weight = table[5], table[6]
+        lam, weight = table[5, :, 0], table[6]
         output = self.net(c_in * (alpha * x0 + sigma * noise), lam, **cond)
         error = output.to(x0.dtype) - (a * x0 + b * noise)
-        return weight * error.square().flatten(1).mean(1)
+        if weight.shape[1] == 1:
+            losses = weight[:, 0] * error.square().flatten(1).mean(1)
+        else:
+            losses = (_columns(weight, x0.ndim) * error.square()).flatten(1).mean(1)
+        balance = getattr(self.weighting, "balance", None)
+        return losses if balance is None else balance(losses, lam)
 
     def _training_table(self, t: Tensor) -> Tensor:
+        """Return α, σ, c_in, a, b, λ and the weight, ``(7, batch, 1)``, or one for each channel as the last axis."""
         alpha, sigma, lam = self.schedule.alpha(t), self.schedule.sigma(t), self.schedule.lam(t)
-        c_skip, c_out, c_in = (torch.as_tensor(c).expand_as(t) for c in self.prediction.coefficients(alpha, sigma))
+        c_skip, c_out, c_in = _rows(t, *self.prediction.coefficients(alpha, sigma))
+        alpha, sigma, lam = _rows(t, alpha, sigma, lam)
         a, b = (1 - c_skip * alpha) / c_out, -c_skip * sigma / c_out
-        weight = torch.ones_like(t) if self.weighting is None else self.weighting(lam) * c_out**2
-        return torch.stack((alpha, sigma, c_in, a, b, lam, weight))
+        weight = torch.ones_like(c_out) if self.weighting is None else self.weighting(lam) * c_out**2
+        return _rows(t, alpha, sigma, c_in, a, b, lam, weight)
 
     def draw_times(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Return ``n`` training times, float64 on the host."""
@@ -131,6 +144,13 @@ class Denoiser(nn.Module):
         return {name: torch.full_like(value, classes) if name == "label" else value for name, value in cond.items()}
 
 
+def _rows(t: Tensor, *values: Tensor | float) -> Tensor:
+    """Return values, each a number, ``(batch,)`` as ``t`` is, or ``(batch, channels)``, as ``(k, batch, 1 or C)``."""
+    found = (torch.as_tensor(value, dtype=torch.float64) for value in values)
+    columns = [value if value.ndim > 1 else value.expand_as(t)[:, None] for value in found]
+    return torch.stack(torch.broadcast_tensors(*columns))  # type: ignore[no-untyped-call]
+
+
 def _columns(table: Tensor, ndim: int) -> Tensor:
-    """Return rows ``(k, batch)`` as ``(k, batch, 1, …)``, to multiply data of ``ndim`` axes."""
-    return table.reshape(*table.shape, *([1] * (ndim - 1)))
+    """Return rows ``(…, channels)`` as ``(…, channels, 1, …)``, to multiply data of ``ndim`` axes."""
+    return table.reshape(*table.shape, *([1] * (ndim - 2)))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from diffkit.errors import DiffkitError
+
 if TYPE_CHECKING:
     from diffkit.contracts.objective import Noise
 
@@ -40,7 +42,16 @@ class Streams:
         self._generator = torch.Generator()
 
     def draw(self, shape: tuple[int, ...], step: int, like: Tensor | None = None) -> Tensor:
-        """Return unit noise ``(batch, *shape)`` for a step (0 is the start), drawn on the host, sample by sample."""
+        """Return unit noise ``(batch, *shape)`` for a step (0 is the start), drawn on the host, sample by sample.
+
+        Raises:
+            DiffkitError: for a later step, where noise of the model's kind does not add up to noise of its kind.
+        """
+        if step and not getattr(self.noise, "stable", getattr(self.noise, "gaussian", True)):
+            raise DiffkitError(
+                f"the sampler adds noise on the way, which is wrong under {type(self.noise).__name__}: its sums follow "
+                f"another law; choose a deterministic one, such as sampler=ddim, or train with noise=normal"
+            )
         drawn = torch.empty(len(self.indices), *shape)
         for sample, index in zip(drawn, self.indices, strict=True):
             self._generator.manual_seed(key(self.seed, index, step))

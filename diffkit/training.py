@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffkit.contracts.data import Augmentation, Encoder
 from diffkit.contracts.training import Optimizer
@@ -59,9 +59,13 @@ class Trainer:
         self.denoiser, self.stream, self.optimizer = denoiser, stream, optimizer
         self.steps, self.seed, self.clip = steps, seed, clip
         self.encoder, self.augment, self.precision = encoder, augment, precision
-        self.parameters = [p for p in denoiser.net.parameters() if p.requires_grad]
+        self.weighting = denoiser.weighting if isinstance(denoiser.weighting, nn.Module) else nn.Module()
+        trained = denoiser.net
+        if any(p.requires_grad for p in self.weighting.parameters()):
+            trained = nn.ModuleDict({"net": denoiser.net, "weighting": self.weighting})
+        self.parameters = [p for p in trained.parameters() if p.requires_grad]
         self.device = next(denoiser.net.parameters()).device
-        self.torch_optimizer = optimizer.create(denoiser.net)
+        self.torch_optimizer = optimizer.create(trained)
         self.average = EMA(denoiser.net, ema)
         self.labelled = bool(denoiser.spec and denoiser.spec.labels)
         self.step = 0
@@ -116,14 +120,19 @@ class Trainer:
         return x, {"label": label.to(self.device, non_blocking=True)} if self.labelled else {}
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return all tensors of the state: the network's, their average's and the optimizer's, by file and name."""
+        """Return all tensors of the state, by file and name: the network's, their average's and the optimizer's.
+
+        Those of a weighting that learns come besides.
+        """
         moments = {
             f"{index}.{name}": value
             for index, values in self.torch_optimizer.state_dict()["state"].items()
             for name, value in values.items()
             if isinstance(value, Tensor)
         }
-        return {"model": self.denoiser.net.state_dict(), "ema": self.average.state(), "optimizer": moments}
+        files = {"model": self.denoiser.net.state_dict(), "ema": self.average.state(), "optimizer": moments}
+        learned = self.weighting.state_dict()
+        return {**files, "weighting": learned} if learned else files
 
     def numbers(self) -> dict[str, Any]:
         """Return the rest of the state, as JSON: the step, and what of the optimizer's state is no tensor."""
@@ -138,6 +147,7 @@ class Trainer:
         """Take over the state that :meth:`tensors` and :meth:`numbers` gave."""
         self.denoiser.net.load_state_dict(tensors["model"])
         self.average.load(tensors["ema"])
+        self.weighting.load_state_dict(tensors.get("weighting", {}))
         state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in numbers["optimizer"]["plain"].items()}
         for name, value in tensors["optimizer"].items():
             index, _, field = name.partition(".")

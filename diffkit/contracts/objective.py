@@ -24,7 +24,11 @@ class Prediction(Protocol):
     """
 
     def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number, Number]:
-        """Return ``(c_skip, c_out, c_in)`` at one noise level, as floats for floats and tensors for tensors."""
+        """Return ``(c_skip, c_out, c_in)`` at one noise level, as floats for floats and tensors for tensors.
+
+        A prediction that treats channels differently returns tensors of which they are the last axis: ``(channels,)``
+        for floats, and ``(batch, channels)`` for tensors ``(batch,)``.
+        """
         ...
 
 
@@ -34,6 +38,10 @@ class Weighting(Protocol):
 
     Stated once, in x_0 and SNR = exp(2λ), it means the same loss for every prediction: the denoiser converts it
     exactly (an error e in x_0 is an error e / c_out in the network's output).
+
+    A weighting that learns is a ``torch.nn.Module`` with a method ``balance(losses, lam)`` besides, which is given the
+    weighted errors and λ, each ``(batch,)`` where the parameters live, and returns the losses to train on. Its
+    parameters are trained with the network's and are part of checkpoints; sampling needs none of them.
     """
 
     def __call__(self, lam: Tensor) -> Tensor:
@@ -52,7 +60,13 @@ class Times(Protocol):
 
 @runtime_checkable
 class Noise(Protocol):
-    """A noise of zero mean and unit variance, from which the forward process adds σ times."""
+    """A noise of zero mean and unit variance, of which the forward process adds σ times.
+
+    Two attributes say what else is so; a noise without them counts as standard normal. ``gaussian``: all values are
+    independent and standard normal, as likelihoods need. ``stable``: the sum of independent draws a ε and b ε' is a
+    draw of √(a² + b²) ε, as samplers that add noise on the way need; normal noise is, correlated or not. What an
+    attribute denies is refused where it is needed.
+    """
 
     def __call__(
         self, shape: tuple[int, ...], generator: torch.Generator | None = None, device: torch.device | str = "cpu"

@@ -89,7 +89,7 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
         model = Model(config, data, latent)
         try_item(model, dataset)
         trainer = make_trainer(config, model, dataset)
-        found, tensors, numbers, skipped = checkpoint.newest(folder.checkpoints, ("model", "ema", "optimizer"))
+        found, tensors, numbers, skipped = checkpoint.newest(folder.checkpoints, tuple(trainer.tensors()))
         if numbers["step"] >= config.train.steps:
             raise DiffkitError(
                 f"{folder.path} has reached step {numbers['step']} of {config.train.steps}; "

@@ -5,12 +5,16 @@ import torch
 from diffkit_objectives import (
     EDMPrediction,
     EDMWeighting,
+    ELBOWeighting,
     EpsPrediction,
     FlowPrediction,
     FlowWeighting,
     MinSNRWeighting,
+    P2Weighting,
     SigmoidWeighting,
     SNRWeighting,
+    SoftMinSNRWeighting,
+    TruncatedSNRWeighting,
     UniformWeighting,
     VPrediction,
     X0Prediction,
@@ -23,8 +27,11 @@ from diffkit.testing import GaussianMixture, MixtureDenoiser
 from diffkit.testing.sampler import SCHEDULES
 
 SPEC = DataSpec(2, (1,), std=0.4)
-NAMES = ["eps", "x0", "v", "flow", "edm"]
-WEIGHTINGS = ["uniform", "snr", "min_snr", "edm", "flow", "sigmoid"]
+NAMES = ["eps", "x0", "v", "flow", "edm", "score"]
+WEIGHTINGS = [
+    *("uniform", "snr", "truncated_snr", "min_snr", "soft_min_snr", "p2"),
+    *("elbo", "edm", "flow", "sigmoid", "learned"),
+]
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s.name)
 predictions = pytest.mark.parametrize("name", NAMES)
 
@@ -71,6 +78,7 @@ def levels_of(schedule, t):
     ("name", "target"),
     [
         ("eps", lambda x0, noise, alpha, sigma: noise),
+        ("score", lambda x0, noise, alpha, sigma: -noise),
         ("x0", lambda x0, noise, alpha, sigma: x0),
         ("v", lambda x0, noise, alpha, sigma: (alpha * noise - sigma * x0) / (alpha**2 + sigma**2).sqrt()),
         ("flow", lambda x0, noise, alpha, sigma: noise - x0),
@@ -238,6 +246,14 @@ SNR = torch.exp(LAM) ** 2
         (SNRWeighting(), SNR),
         (MinSNRWeighting(), torch.minimum(SNR, torch.tensor(5.0))),
         (MinSNRWeighting(gamma=1.5), torch.minimum(SNR, torch.tensor(1.5))),
+        (TruncatedSNRWeighting(), torch.maximum(SNR, torch.tensor(1.0))),
+        (SoftMinSNRWeighting(), 4 * SNR / (4 + SNR)),
+        (SoftMinSNRWeighting(gamma=torch.e**2), SigmoidWeighting(bias=2)(LAM)),
+        (P2Weighting(), SNR / (1 + SNR)),
+        (P2Weighting(gamma=0.5, k=2.0), SNR / (2 + SNR).sqrt()),
+        (P2Weighting(gamma=0), SNR),
+        (ELBOWeighting(), SNR),
+        (ELBOWeighting(SCHEDULES[1]), SNR * 16),
         (EDMWeighting(sigma_data=0.5), (1 / SNR + 0.25) / (0.25 / SNR)),
         (FlowWeighting(), (1 + SNR.sqrt()) ** 2),
         (SigmoidWeighting(), SNR / (1 + SNR * torch.exp(torch.tensor(-2.0, dtype=torch.float64)))),
@@ -256,7 +272,17 @@ def test_the_sigmoid_weighting_does_not_overflow():
 
 
 @pytest.mark.parametrize(
-    ("make", "option"), [(lambda: MinSNRWeighting(gamma=0), "gamma"), (lambda: SigmoidWeighting(bias=1e9), "bias")]
+    ("make", "option"),
+    [
+        (lambda: MinSNRWeighting(gamma=0), "gamma"),
+        (lambda: SoftMinSNRWeighting(gamma=-1), "gamma"),
+        (lambda: P2Weighting(gamma=-1), "gamma"),
+        (lambda: P2Weighting(k=0), "k=0"),
+        (lambda: SigmoidWeighting(bias=1e9), "bias"),
+        (lambda: build("weighting", "learned", base="learned"), "base=learned"),
+        (lambda: EDMPrediction(sigma_data=[0.5, 1.0, 2.0], spec=SPEC), "2 channels"),
+        (lambda: EDMPrediction(sigma_data=[0.5, 0.0], spec=SPEC), "sigma_data=0"),
+    ],
 )
 def test_options_out_of_range_are_named(make, option):
     with pytest.raises(DiffkitError, match=option):

@@ -4,14 +4,24 @@ import math
 
 import pytest
 import torch
-from diffkit_objectives import LogitNormalTimes, LogNormalTimes, NormalNoise, StratifiedTimes, UniformTimes
+from diffkit_objectives import (
+    LaplaceTimes,
+    LogitNormalTimes,
+    LogNormalTimes,
+    ModeTimes,
+    NormalNoise,
+    StratifiedTimes,
+    UniformLamTimes,
+    UniformTimes,
+)
 
 from diffkit import DataSpec, DiffkitError, build
 from diffkit.testing.sampler import SCHEDULES
 
 N = 20_000
 SCHEDULE = SCHEDULES[1]
-ALL = [UniformTimes(), StratifiedTimes(), LogitNormalTimes(), LogNormalTimes()]
+INVERTED = [UniformTimes(), UniformLamTimes(), ModeTimes(), LaplaceTimes(), LogitNormalTimes(), LogNormalTimes()]
+ALL = [*INVERTED, StratifiedTimes(), StratifiedTimes(LogNormalTimes())]
 named = {"ids": lambda value: type(value).__name__}
 
 
@@ -46,7 +56,9 @@ def test_times_are_float64_within_the_unit_interval_and_follow_the_generator(tim
         assert len(times(3, schedule)) == 3
 
 
-@pytest.mark.parametrize("name", ["uniform", "stratified", "logit_normal", "lognormal"])
+@pytest.mark.parametrize(
+    "name", ["uniform", "uniform_lam", "stratified", "mode", "laplace", "logit_normal", "lognormal"]
+)
 def test_every_distribution_is_installed_by_name(name):
     assert len(build("times", name)(5, SCHEDULE)) == 5
 

@@ -5,11 +5,16 @@ and s the standard deviation of the data, every prediction scales the network's 
 variance, and F does not change where x_t is scaled: what a network is asked depends on λ alone, under any schedule.
 """
 
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
 from diffkit import DataSpec, DiffkitError
 from diffkit.contracts.objective import Number
 
 
-def input_scale(alpha: Number, sigma: Number, std: float) -> Number:
+def input_scale(alpha: Number, sigma: Number, std: float | Tensor) -> Number:
     """Return c_in = 1/√(α²s² + σ²) for data of standard deviation s = ``std``."""
     return (alpha**2 * std**2 + sigma**2) ** -0.5
 
@@ -27,6 +32,19 @@ class EpsPrediction(_Prediction):
     def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number, Number]:
         """Return ``(c_skip, c_out, c_in)``."""
         return 1 / alpha, -sigma / alpha, input_scale(alpha, sigma, self.std)
+
+
+class ScorePrediction(_Prediction):
+    """F = σ ∇ log p(x_t), so x_0 = (x + σF) / α.
+
+    The score itself, the mean of -ε/σ, grows without bound as noise vanishes. σ times it keeps its size: the target is
+    -ε. Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021),
+    whose networks are divided by σ at the end.
+    """
+
+    def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number, Number]:
+        """Return ``(c_skip, c_out, c_in)``."""
+        return 1 / alpha, sigma / alpha, input_scale(alpha, sigma, self.std)
 
 
 class X0Prediction(_Prediction):
@@ -71,17 +89,32 @@ class EDMPrediction:
     Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), table 1, for any α.
 
     Args:
-        sigma_data: the standard deviation s of the data; that of the spec where none is given, 1 without a spec.
+        sigma_data: the standard deviation s of the data, or a list of one for each channel, for latents whose channels
+            differ in scale; that of the spec where none is given, 1 without a spec.
         spec: what the network models.
     """
 
-    def __init__(self, sigma_data: float | None = None, spec: DataSpec | None = None) -> None:
-        self.sigma_data = data_std(sigma_data, spec)
+    def __init__(self, sigma_data: float | list[float] | None = None, spec: DataSpec | None = None) -> None:
+        self.sigma_data: float | Tensor = (
+            channel_stds(sigma_data, spec) if isinstance(sigma_data, Sequence) else data_std(sigma_data, spec)
+        )
 
     def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number, Number]:
-        """Return ``(c_skip, c_out, c_in)``."""
+        """Return ``(c_skip, c_out, c_in)``; with one standard deviation a channel, tensors whose last axis they are."""
+        if isinstance(self.sigma_data, Tensor) and isinstance(alpha, Tensor):
+            alpha, sigma = alpha[..., None], sigma[..., None]
         c_in = input_scale(alpha, sigma, self.sigma_data)
         return alpha * (self.sigma_data * c_in) ** 2, sigma * self.sigma_data * c_in, c_in
+
+
+def channel_stds(sigma_data: Sequence[float], spec: DataSpec | None) -> Tensor:
+    """Return the standard deviation of each channel, ``(channels,)``."""
+    if spec is not None and len(sigma_data) != spec.channels:
+        raise DiffkitError(
+            f"sigma_data={list(sigma_data)} has {len(sigma_data)} numbers, but the data has {spec.channels} channels; "
+            f"give one number for all, or one for each"
+        )
+    return torch.tensor([data_std(std, spec) for std in sigma_data], dtype=torch.float64)
 
 
 def data_std(sigma_data: float | None, spec: DataSpec | None) -> float:

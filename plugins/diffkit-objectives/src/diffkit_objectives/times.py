@@ -1,36 +1,138 @@
-"""Which times a training batch visits."""
+"""Which times a training batch visits.
+
+Every distribution also has its quantile function: ``quantile(u, schedule)`` are the times below which a share u of all
+lie, so that u uniform in [0, 1) gives times of the distribution. The mean loss of a weighting w under a density p of λ
+is that of w p/q under a density q: what counts is their product.
+"""
 
 import math
+from abc import ABC, abstractmethod
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
 
-from diffkit import DataSpec, DiffkitError
+from diffkit import DataSpec, DiffkitError, build
 from diffkit.contracts.schedule import Schedule
 
 PICTURES = 0.5
 """The standard deviation of pictures in [-1, 1], as EDM takes it."""
 
 
-class UniformTimes:
-    """Independent times, uniform in [0, 1)."""
+class Quantiles(Protocol):
+    """A distribution of times that has a quantile function."""
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """Return the times below which a share ``u`` of all lie."""
+        ...
+
+
+class _Inverse(ABC):
+    """Independent times, drawn by the quantile function."""
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator | None = None) -> Tensor:
         """Return ``n`` times, float64 on the host."""
-        return torch.rand(n, generator=generator, dtype=torch.float64)
+        return self.quantile(torch.rand(n, generator=generator, dtype=torch.float64), schedule)
+
+    @abstractmethod
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """Return the times below which a share ``u`` of all lie."""
+
+
+class UniformTimes(_Inverse):
+    """Independent times, uniform in [0, 1)."""
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """Return the times below which a share ``u`` of all lie."""
+        return u
+
+
+class UniformLamTimes(_Inverse):
+    """Times at which λ is uniform between the ends of the schedule, whatever the schedule.
+
+    With ``weighting=snr`` or ``elbo`` the mean loss is the evidence lower bound; see :class:`ELBOWeighting`.
+    """
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """Return the times below which a share ``u`` of all lie."""
+        noisy, clean = ends(schedule)
+        return schedule.time(clean + u * (noisy - clean)).clamp(0, 1)
+
+
+class ModeTimes(_Inverse):
+    """Times with a mode in the middle, or the opposite: with u uniform and v = 1 - u,
+
+        t = 1 - v - s (cos²(πv/2) - 1 + v).
+
+    Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis" (2024), eq. 20, where the
+    schedule is ``flow``.
+
+    Args:
+        scale: s, from -1 to 2/(π-2) = 1.75: above 0 prefers the middle, below the ends; 0 is uniform.
+    """
+
+    def __init__(self, scale: float = 1.29) -> None:
+        if not -1 <= scale <= 2 / (math.pi - 2):
+            raise DiffkitError(f"scale={scale} is out of range; give a number from -1 to 1.75, such as scale=1.29")
+        self.scale = scale
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """Return the times below which a share ``u`` of all lie."""
+        return (u - self.scale * (torch.sin(math.pi / 2 * u) ** 2 - u)).clamp(0, 1)
+
+
+class LaplaceTimes(_Inverse):
+    """Times at which λ has a Laplace distribution, cut off at the ends of the schedule:
+
+        p(λ) ∝ exp(-|λ + log s - μ| / b),    s the standard deviation of the data.
+
+    Hang et al., "Improved Noise Schedule for Diffusion Training" (2024), table 1. Their λ is the log SNR, twice this,
+    so that their b = 0.5 is b = 0.25 here.
+
+    Args:
+        mean: μ, the log of the ratio of signal to noise, each by its standard deviation, that comes most often.
+        scale: b, the mean distance from it.
+        spec: what the network models, for s; 1 where there is none.
+    """
+
+    def __init__(self, mean: float = 0.0, scale: float = 0.25, spec: DataSpec | None = None) -> None:
+        if not 0 < scale < float("inf"):
+            raise DiffkitError(f"scale={scale} is not a distance; give a number above 0, such as scale=0.25")
+        self.mean, self.scale = mean - (math.log(spec.std) if spec else 0.0), scale
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """Return the times below which a share ``u`` of all lie."""
+        noisy, clean = ends(schedule)
+        mean = clean.clamp(max=self.mean).clamp(min=noisy)  # beyond an end, what is left of a tail is the same
+        low, high = (noisy - mean) / self.scale, (clean - mean) / self.scale
+        below, above = low.exp() / 2, (-high).exp() / 2
+        share = above + u * (1 - below - above)  # of what lies above λ, before the ends are cut off
+        x = torch.where(share > 0.5, (2 - 2 * share).log(), -(2 * share).log()).clamp(low, high)
+        return schedule.time(mean + self.scale * x).clamp(0, 1)
 
 
 class StratifiedTimes:
-    """Times uniform in [0, 1), spread evenly within a batch: t_i = (u + i/n) mod 1 with a single random u.
+    """Times of another distribution, spread evenly within a batch: its quantiles of (u + i/n) mod 1, with one random u.
 
     The loss has the same mean as with independent times and a smaller variance. Kingma et al., "Variational Diffusion
-    Models" (2021), appendix I.1.
+    Models" (2021), appendix I.1, for uniform times.
+
+    Args:
+        base: the name of the distribution, or itself.
+        spec: what the network models.
     """
+
+    def __init__(self, base: str | Quantiles = "uniform", spec: DataSpec | None = None) -> None:
+        self.base: Quantiles = build("times", base, spec=spec) if isinstance(base, str) else base
+        if not hasattr(self.base, "quantile"):
+            raise DiffkitError(
+                f"base={base} has no quantile function and cannot be stratified; give another, such as base=lognormal"
+            )
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator | None = None) -> Tensor:
         """Return ``n`` times, float64 on the host."""
         u = torch.rand(1, generator=generator, dtype=torch.float64)
-        return (u + torch.arange(n, dtype=torch.float64) / n) % 1
+        return self.base.quantile((u + torch.arange(n, dtype=torch.float64) / n) % 1, schedule)
 
 
 class LogitNormalTimes:
@@ -50,7 +152,14 @@ class LogitNormalTimes:
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator | None = None) -> Tensor:
         """Return ``n`` times, float64 on the host."""
-        return torch.sigmoid(self.mean + self.std * torch.randn(n, generator=generator, dtype=torch.float64))
+        return self._at(torch.randn(n, generator=generator, dtype=torch.float64))
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """Return the times below which a share ``u`` of all lie."""
+        return self._at(torch.special.ndtri(u))
+
+    def _at(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(self.mean + self.std * z)
 
 
 class LogNormalTimes:
@@ -73,9 +182,20 @@ class LogNormalTimes:
 
     def __call__(self, n: int, schedule: Schedule, generator: Generator | None = None) -> Tensor:
         """Return ``n`` times, float64 on the host."""
-        lam = -self.mean - self.std * torch.randn(n, generator=generator, dtype=torch.float64)
-        noisy, clean = schedule.lam(torch.tensor([1.0, 0.0], dtype=torch.float64))
-        return schedule.time(lam.clamp(noisy, clean)).clamp(0, 1)
+        return self._at(torch.randn(n, generator=generator, dtype=torch.float64), schedule)
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """Return the times below which a share ``u`` of all lie."""
+        return self._at(torch.special.ndtri(u), schedule)
+
+    def _at(self, z: Tensor, schedule: Schedule) -> Tensor:
+        noisy, clean = ends(schedule)
+        return schedule.time((-self.mean - self.std * z).clamp(noisy, clean)).clamp(0, 1)
+
+
+def ends(schedule: Schedule) -> Tensor:
+    """Return λ at the noisiest and at the cleanest level, ``(2,)``."""
+    return schedule.lam(torch.tensor([1.0, 0.0], dtype=torch.float64))
 
 
 def check_std(std: float) -> None:

@@ -9,7 +9,8 @@ from math import exp
 import torch
 from torch import Tensor
 
-from diffkit import DataSpec, DiffkitError
+from diffkit import DataSpec, DiffkitError, build
+from diffkit.contracts.schedule import Schedule
 from diffkit_objectives.predictions import data_std
 
 
@@ -29,6 +30,17 @@ class SNRWeighting:
         return torch.exp(2 * lam)
 
 
+class TruncatedSNRWeighting:
+    """w = max(SNR, 1): the larger of the errors of x_0 and of ε.
+
+    Salimans & Ho, "Progressive Distillation for Fast Sampling of Diffusion Models" (2022), section 4.
+    """
+
+    def __call__(self, lam: Tensor) -> Tensor:
+        """Return the weights of levels ``lam``."""
+        return torch.exp(2 * lam).clamp(min=1)
+
+
 class MinSNRWeighting:
     """w = min(SNR, γ). Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (2023).
 
@@ -37,13 +49,84 @@ class MinSNRWeighting:
     """
 
     def __init__(self, gamma: float = 5.0) -> None:
-        if not gamma > 0:
-            raise DiffkitError(f"gamma={gamma} is not a largest weight; give a number above 0, such as gamma=5")
-        self.gamma = gamma
+        self.gamma = largest_weight(gamma)
 
     def __call__(self, lam: Tensor) -> Tensor:
         """Return the weights of levels ``lam``."""
         return torch.exp(2 * lam).clamp(max=self.gamma)
+
+
+class SoftMinSNRWeighting:
+    """w = γ SNR / (SNR + γ): ``min_snr`` without its corner.
+
+    Crowson et al., "Scalable High-Resolution Pixel-Space Image Synthesis with Hourglass Diffusion Transformers" (2024),
+    section 3.5. It is ``sigmoid`` with b = log γ.
+
+    Args:
+        gamma: γ, what the weight levels off at.
+    """
+
+    def __init__(self, gamma: float = 4.0) -> None:
+        self.gamma = largest_weight(gamma)
+
+    def __call__(self, lam: Tensor) -> Tensor:
+        """Return the weights of levels ``lam``."""
+        return 1 / (torch.exp(-2 * lam) + 1 / self.gamma)
+
+
+class P2Weighting:
+    """w = SNR / (k + SNR)^γ: less weight where there is little noise, for the sake of what is seen from further off.
+
+    Choi et al., "Perception Prioritized Training of Diffusion Models" (2022), eq. 8, who put 1 / (k + SNR)^γ on the
+    error of ε.
+
+    Args:
+        gamma: γ; 0 is ``snr``.
+        k: k, about the SNR at which the weight turns over.
+    """
+
+    def __init__(self, gamma: float = 1.0, k: float = 1.0) -> None:
+        if not 0 <= gamma < float("inf"):
+            raise DiffkitError(f"gamma={gamma} is not an exponent; give a number of 0 or more, such as gamma=1")
+        if not 0 < k < float("inf"):
+            raise DiffkitError(f"k={k} is not an SNR; give a number above 0, such as k=1")
+        self.gamma, self.k = gamma, k
+
+    def __call__(self, lam: Tensor) -> Tensor:
+        """Return the weights of levels ``lam``."""
+        snr = torch.exp(2 * lam)
+        return snr / (self.k + snr) ** self.gamma
+
+
+class ELBOWeighting:
+    """The evidence lower bound: the diffusion loss L = ∫ SNR |x_0 - D|² dλ from the noisiest level to the cleanest.
+
+    Kingma et al., "Variational Diffusion Models" (2021), eq. 17 and 18, where L = ½ ∫ |x_0 - D|² dSNR. A weighting sees
+    λ, so what it has to be depends on how λ is drawn. Where times are uniform in λ (``times=uniform_lam``) it is
+
+        w = SNR,
+
+    and the mean loss is L per value of the data, over λ(0) - λ(1). Where t is uniform (``uniform``, ``stratified``), it
+    is
+
+        w = SNR |dλ/dt|
+
+    for the schedule that is trained under, and the mean loss is L per value, in nats.
+
+    Args:
+        schedule: the name of the schedule, or itself, where t is uniform; none where λ is.
+        spec: what the network models.
+    """
+
+    def __init__(self, schedule: str | Schedule | None = None, spec: DataSpec | None = None) -> None:
+        self.schedule: Schedule | None = (
+            build("schedule", schedule, spec=spec) if isinstance(schedule, str) else schedule
+        )
+
+    def __call__(self, lam: Tensor) -> Tensor:
+        """Return the weights of levels ``lam``."""
+        snr = torch.exp(2 * lam)
+        return snr if self.schedule is None else snr * slope(self.schedule, self.schedule.time(lam)).abs()
 
 
 class EDMWeighting:
@@ -90,3 +173,17 @@ class SigmoidWeighting:
     def __call__(self, lam: Tensor) -> Tensor:
         """Return the weights of levels ``lam``, as exp(b) sigmoid(log SNR - b), which does not overflow."""
         return exp(self.bias) * torch.sigmoid(2 * lam - self.bias)
+
+
+def slope(schedule: Schedule, t: Tensor) -> Tensor:
+    """Return dλ/dt at times ``t``."""
+    with torch.enable_grad():
+        t = t.detach().requires_grad_()
+        return torch.autograd.grad(schedule.lam(t).sum(), t)[0]
+
+
+def largest_weight(gamma: float) -> float:
+    """Return ``gamma``, which has to be above 0."""
+    if not gamma > 0:
+        raise DiffkitError(f"gamma={gamma} is not a largest weight; give a number above 0, such as gamma=5")
+    return gamma

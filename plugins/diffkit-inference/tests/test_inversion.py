@@ -58,11 +58,11 @@ def drawn(mixture, n=64, seed=0):
 @pytest.mark.parametrize(("solver", "order"), [(Euler, 1), (Heun, 2)])
 def test_the_error_of_reconstruction_falls_with_the_order_of_the_solver(solver, order, name, schedule):
     denoiser, x, errors = MixtureDenoiser(MIXTURES[name], schedule), drawn(MIXTURES[name]), []
-    for steps in (200, 400):
+    for steps in (60, 120):
         sampler = solver(steps + 1)
         back = regenerate(sampler, denoiser, invert(sampler, denoiser, x, grid=Grid()), grid=Grid())
         errors.append((back - x).norm(dim=1).mean().item())
-    assert errors[1] < 0.05
+    assert errors[1] < 0.1
     # going back and forth, the leading errors of an even order cancel: the fall is at least as fast as the order
     assert math.log2(errors[0] / errors[1]) > order - 0.25
 

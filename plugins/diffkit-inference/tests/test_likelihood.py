@@ -57,7 +57,7 @@ def test_a_label_gives_the_density_of_its_component():
 
 def test_probes_estimate_the_trace_without_bias():
     matrix = torch.randn(12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    x, n = torch.zeros(4000, 3, 4, dtype=torch.float64), 4000
+    x, n = torch.zeros(1000, 3, 4, dtype=torch.float64), 1000
     streams = Streams(0, range(n))
 
     def function(x):
@@ -89,12 +89,12 @@ def test_the_estimated_likelihood_is_unbiased_and_belongs_to_the_sample():
 @pytest.mark.parametrize("name", MIXTURES)
 def test_the_bound_of_the_exact_denoiser_is_tight(name):
     mixture = MIXTURES[name]
-    x = drawn(mixture, 2000)
+    x = drawn(mixture, 1000)
     bound = elbo(
-        denoiser_of(mixture), x, draws=48, std=spread(mixture), streams=Streams(0, range(2000)), sigma_min=0.002
+        denoiser_of(mixture), x, draws=48, std=spread(mixture), streams=Streams(0, range(1000)), sigma_min=0.002
     )
     gap = mixture.log_prob(x) - bound
-    assert abs(gap.mean()) < 4 * gap.std() / sqrt(2000)
+    assert abs(gap.mean()) < 4 * gap.std() / sqrt(1000)
     assert gap.std() < 4
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffkit.contracts.schedule import Level, derivatives, levels, levels_at
     from diffkit.data.folder import FolderData
     from diffkit.denoiser import Denoiser
-    from diffkit.run.load import load
+    from diffkit.run.load import keep, load
     from diffkit.run.model import Model
     from diffkit.run.train import train
     from diffkit.sampler import Point, StepSampler
@@ -38,6 +38,7 @@ _lazy = {
     "compose": "diffkit.config.compose",
     "derivatives": "diffkit.contracts.schedule",
     "generator": "diffkit.streams",
+    "keep": "diffkit.run.load",
     "levels": "diffkit.contracts.schedule",
     "levels_at": "diffkit.contracts.schedule",
     "load": "diffkit.run.load",
@@ -61,6 +62,7 @@ __all__ = [
     "derivatives",
     "generator",
     "hookimpl",
+    "keep",
     "levels",
     "levels_at",
     "load",

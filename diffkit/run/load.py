@@ -1,13 +1,15 @@
 """``diffkit.load``: a trained run as a model to sample from."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omegaconf import DictConfig
 
+from diffkit.catalog import build
 from diffkit.config.compose import change, restore
 from diffkit.contracts.network import DataSpec
-from diffkit.errors import DiffkitError
+from diffkit.errors import DiffkitError, listing
 from diffkit.run import checkpoint, lock
 from diffkit.run.folder import CONFIG, DATA, LOCKED, RunFolder
 from diffkit.run.model import Model
@@ -31,6 +33,29 @@ def load(run: str | os.PathLike[str] = "last", *words: str) -> Model:
     folder = RunFolder.find(run)
     model, _ = load_model(folder, read_run(folder, words, SAMPLING, "sample"))
     return model
+
+
+def keep(run: str | os.PathLike[str], **choices: Mapping[str, Any]) -> None:
+    """Make a choice of sampling a run's own: what ``diffkit sample`` and :func:`load` take where nothing else is said.
+
+    >>> diffkit.keep("last", sampler={"name": "heun", "steps": 18}, grid={"name": "karras"})     # doctest: +SKIP
+
+    Args:
+        run: a run's folder, or ``"last"``.
+        choices: ``sampler``, ``grid`` or ``guidance``, each a name and options, as config.yaml holds them.
+
+    Raises:
+        DiffkitError: where it is not a run, or a choice names what is not installed or an option that does not fit.
+    """
+    folder = RunFolder.find(run)
+    stray = set(choices) - {"sampler", "grid", "guidance"}
+    if stray:
+        raise DiffkitError(f"a run keeps its sampler, grid and guidance, but not {listing(stray)}; train another one")
+    config = restore({**folder.read_config(), **choices}, str(folder.path / CONFIG))
+    _, latent = read_specs(folder)
+    for kind in choices:
+        build(kind, config[kind], spec=latent)
+    folder.write_config(config)
 
 
 def read_run(folder: RunFolder, words: Sequence[str], allowed: frozenset[str], command: str) -> DictConfig:

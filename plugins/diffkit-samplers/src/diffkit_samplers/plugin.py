@@ -56,3 +56,11 @@ def diffkit_guidances() -> Iterable[Component]:
     """Register the guidances."""
     yield Component("none", "diffkit_samplers.guidance:Unguided", "the model as it is")
     yield Component("cfg", "diffkit_samplers.guidance:CFG", "classifier-free guidance: away from the null label")
+
+
+@hookimpl
+def diffkit_commands() -> Iterable[Component]:
+    """Register the commands."""
+    yield Component(
+        "calibrate", "diffkit_samplers.command:calibrate_run", "find the steps that suit a run, and keep them"
+    )

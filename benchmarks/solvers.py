@@ -124,7 +124,7 @@ def of_run(word: str, n: int) -> Problem:
 
 
 def of_table(schedule: Any, steps: int) -> Tensor:
-    """Return the trailing timesteps of DDPM's linear table, as times of another schedule."""
+    """Return the trailing timesteps of DDPM's linear table, as times of another schedule that reaches as far."""
     lam = schedule.lam(torch.tensor([1.0, 0.0], dtype=torch.float64))
     return schedule.time(Linear().lam(TableGrid()(Linear(), steps)).clamp(*lam))
 
@@ -137,7 +137,7 @@ def others(problem: Problem, nfe: int) -> Iterator[tuple[str, str, float]]:
         "loglinear": LogLinearGrid(low, high),
         "rational c=.5": RationalGrid(0.5, sigma_max=high),
         "rational c=1": RationalGrid(1.0, sigma_max=high),
-        "table": of_table,
+        **({"table": of_table} if high >= SIGMA_MAX else {}),
     }
     solvers = {
         "dpmpp_2m": DPMpp2M(nfe),

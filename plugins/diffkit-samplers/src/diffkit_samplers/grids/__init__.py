@@ -1,0 +1,1 @@
+"""Grids: strictly decreasing times, from noise to the last before clean data, and where each puts them."""

@@ -12,6 +12,7 @@ SAMPLERS, GRIDS = catalog.names("sampler"), catalog.names("grid")
 STEPS = (1, 2, 3, 5, 50)
 ENDS = ("σ=0", "σ_min")
 OPTIONS = {
+    ("schedule", "tabulated"): lambda steps: {"betas": [0.001 * 1.2**k for k in range(30)]},
     ("sampler", "bosh3"): lambda steps: {"rtol": 1e-2, "atol": 1e-2},
     ("sampler", "dopri5"): lambda steps: {"rtol": 1e-2, "atol": 1e-2},
     ("grid", "explicit"): lambda steps: {"times": [1 - i / steps for i in range(steps)]},

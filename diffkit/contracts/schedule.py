@@ -64,7 +64,7 @@ def levels(schedule: Schedule, times: Tensor, *, like: Tensor) -> list[Level]:
     """
     times = times.to("cpu", torch.float64)
     alpha, sigma, lam = schedule.alpha(times), schedule.sigma(times), schedule.lam(times)
-    on_device = lam.to(like)
+    on_device = lam.detach().to(like)
     noisy = [
         Level(a, s, v, tensor)
         for a, s, v, tensor in zip(alpha.tolist(), sigma.tolist(), lam.tolist(), on_device, strict=True)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from diffkit import DiffkitError
+from diffkit_schedules.ends import check_sigmas
 
 
 class EDM:
@@ -23,11 +24,7 @@ class EDM:
     """
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> None:
-        if not (0 < sigma_min < sigma_max and isfinite(sigma_max)):
-            raise DiffkitError(
-                f"sigma_min={sigma_min} and sigma_max={sigma_max} are not the ends of a noise schedule; give "
-                f"0 < sigma_min < sigma_max, such as sigma_min=0.002 sigma_max=80"
-            )
+        check_sigmas(sigma_min, sigma_max)
         if not (rho > 0 and isfinite(rho)):
             raise DiffkitError(f"rho={rho} is not an exponent of noise levels; give a number above 0, such as rho=7")
         self.sigma_min, self.sigma_max, self.rho = sigma_min, sigma_max, rho

@@ -20,10 +20,9 @@ def noise(n, *shape, seed=0):
     return torch.randn(n, *(shape or (4,)), generator=torch.Generator().manual_seed(seed))
 
 
-def drawn(sampler, denoiser, n=40_000):
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(1)
-        return sampler(denoiser, noise(n))
+def drawn(sampler, denoiser, n=10_000):
+    streams = Streams(1, range(n))
+    return sampler(denoiser, streams.draw((4,), 0), streams=streams)
 
 
 def uniform_times(schedule, steps):
@@ -77,7 +76,7 @@ def test_draws_follow_the_enumeration_of_the_steps(world, steps):
     denoiser = world.denoiser()
     expected = world.output(denoiser, steps)
     assert variation(expected, world.data) > 0.1
-    assert variation(world.frequencies(drawn(AncestralSampler(steps), denoiser)), expected) < 0.025
+    assert variation(world.frequencies(drawn(AncestralSampler(steps), denoiser)), expected) < 0.045  # exact draws: 0.03
 
 
 @pytest.mark.parametrize("steps", [2, 4, 50])
@@ -85,7 +84,7 @@ def test_draws_follow_the_enumeration_of_the_orders(masked, steps):
     denoiser = masked.denoiser()
     x = drawn(RevealSampler(steps), denoiser)
     assert denoiser.evaluations == min(steps, 4)
-    assert variation(masked.frequencies(x), revealed(masked, denoiser, steps)) < 0.025
+    assert variation(masked.frequencies(x), revealed(masked, denoiser, steps)) < 0.045
 
 
 @pytest.mark.parametrize("sampler", [AncestralSampler(9), RevealSampler(3)], ids=["ancestral", "reveal"])

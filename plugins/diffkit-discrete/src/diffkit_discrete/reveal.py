@@ -45,9 +45,9 @@ class RevealSampler:
         keep, order = share(noise.flatten(1)).sort(1)
         groups = order.tensor_split(min(self.steps, order.shape[1]), 1)
         times = self._times(denoiser, keep, [group.shape[1] for group in groups])
-        x = process.start(noise)
+        x, chance = process.start(noise), fresh(noise, streams, 1)  # a token is drawn once, in one step or another
         for step, group in enumerate(groups):
-            drawn = categorical(denoiser(x, times[:, step], **cond).exp(), fresh(noise, streams, step + 1)).flatten(1)
+            drawn = categorical(denoiser(x, times[:, step], **cond).exp(), chance).flatten(1)
             x = x.flatten(1).scatter(1, group, drawn.gather(1, group)).reshape(noise.shape)
         return x
 

@@ -10,8 +10,8 @@ from diffkit import DataSpec, Denoiser, Streams, build
 from diffkit.testing import GaussianMixture, MixtureDenoiser
 
 SCHEDULES = ("linear", "cosine", "flow", "edm")
-SAMPLERS = ("ddpm", "ddim", "euler", "heun", "dpmpp_2m")
-GRIDS = ("uniform", "karras", "loglinear")
+SAMPLERS = ("ddpm", "ddim", "euler", "heun", "dpmpp_2m", "exp_adams", "unipc")
+GRIDS = ("uniform", "karras", "loglinear", "rational")
 GUIDANCES = ("none", "cfg")
 PREDICTIONS = ("eps", "x0", "v", "flow", "edm")
 MIXTURE = GaussianMixture.ring8()

@@ -175,7 +175,9 @@ class Given:
 
 
 @pytest.mark.parametrize(
-    "noise", [OffsetNoise(1.0), PyramidNoise(0.8), SpectrumNoise(), SpectrumNoise("blue")], ids=str
+    "noise",
+    [OffsetNoise(1.0), PyramidNoise(0.8), SpectrumNoise(), SpectrumNoise("blue")],
+    ids=["offset", "pyramid", "pink", "blue"],
 )
 @pytest.mark.parametrize("sampler", [Still(120), Stirred(120)], ids=lambda value: type(value).__name__)
 def test_samplers_stay_exact_under_correlated_noise(noise, sampler):

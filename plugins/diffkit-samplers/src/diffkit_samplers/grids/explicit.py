@@ -61,7 +61,7 @@ class ExplicitGrid:
         times = self.values if self.name == "times" else self._times(schedule)
         if times.min() < 0 or times.max() > 1:
             raise DiffkitError(f"times={self.values.tolist()} are not all within 0 (clean) and 1 (noise)")
-        check_scale(float(torch.exp(-schedule.lam(times[0]))), self.spec, f"the first of {self.name}")
+        check_scale(float(torch.exp(-schedule.lam(times[0]).detach())), self.spec, f"the first of {self.name}")
         return times
 
     def _times(self, schedule: Schedule) -> Tensor:

@@ -25,7 +25,7 @@ from diffkit_samplers.grids.rational import RationalGrid
 ORDERS = (2, 3, 4)
 SHARES = (1.0, 0.3, 0.1, 0.03)
 """Below which σ/α, relative to the scale, an error is taken to reach the end; most data is thinner than it is wide."""
-ROUNDS, MIXED, MIXTURES = 12, 4, 24
+ROUNDS, MIXED, MIXTURES = 12, 4, 48
 
 
 @dataclass(frozen=True)

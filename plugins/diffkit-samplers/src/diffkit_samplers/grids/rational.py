@@ -14,8 +14,8 @@ class RationalGrid(SigmaGrid):
     """Uniform in u = s^p/(c^p + s^p), with s = σ/α: most of the steps are where noise and data are alike, s ≈ c.
 
     u is 0 at clean data and 1 at pure noise, so no step is spent where nothing happens, however far the schedule goes.
-    As a function of λ it is a logistic one, u = sigmoid(-p (λ + log c)), of which p is the steepness: with p < 1 more of
-    the steps are at both ends, with p > 1 fewer. For c = 1 and p = 1 it is the time of the schedule ``flow``.
+    As a function of λ it is a logistic one, u = sigmoid(-p (λ + log c)), of which p is the steepness: with p < 1 more
+    of the steps are at both ends, with p > 1 fewer. For c = 1 and p = 1 it is the time of the schedule ``flow``.
 
     Args:
         c: the σ/α at which u is ½; none is the standard deviation of the data, or 0.5 where that is unknown.

@@ -10,8 +10,8 @@ from diffkit_samplers.grids.ends import equal, lam_ends
 class UniformAlphaGrid:
     """Uniform in ᾱ = α/√(α² + σ²), which is α itself where the variance is preserved.
 
-    So it means the same under every schedule, also where α is constant. The step to clean data, ᾱ = 1, is as long as the
-    others, unless the schedule does not reach so little noise. With q = 1 - ᾱ, λ = ½ log((1 - q)²/(q (2 - q))).
+    So it means the same under every schedule, also where α is constant. The step to clean data, ᾱ = 1, is as long as
+    the others, unless the schedule does not reach so little noise. With q = 1 - ᾱ, λ = ½ log((1 - q)²/(q (2 - q))).
     """
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:

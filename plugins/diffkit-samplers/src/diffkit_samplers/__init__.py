@@ -33,7 +33,19 @@ if TYPE_CHECKING:
     from diffkit_samplers.grids.table import TableGrid
     from diffkit_samplers.grids.uniform import UniformGrid
     from diffkit_samplers.grids.uniform_alpha import UniformAlphaGrid
-    from diffkit_samplers.guidance import CFG, Unguided
+    from diffkit_samplers.guidance.apg import APG
+    from diffkit_samplers.guidance.autoguidance import Autoguidance
+    from diffkit_samplers.guidance.cfg import CFG
+    from diffkit_samplers.guidance.cfg_pp import CFGpp
+    from diffkit_samplers.guidance.classifier import Classifier
+    from diffkit_samplers.guidance.composed import Composed
+    from diffkit_samplers.guidance.dynamic_threshold import DynamicThreshold
+    from diffkit_samplers.guidance.interval import Interval
+    from diffkit_samplers.guidance.perturbed_attention import PerturbedAttention
+    from diffkit_samplers.guidance.rescale import Rescale
+    from diffkit_samplers.guidance.smoothed_energy import SmoothedEnergy
+    from diffkit_samplers.guidance.unguided import Unguided
+    from diffkit_samplers.guidance.zero_init import ZeroInit
     from diffkit_samplers.heun import Heun
     from diffkit_samplers.ipndm import IPNDM
     from diffkit_samplers.langevin import Langevin
@@ -47,10 +59,15 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "APG": "diffkit_samplers.guidance.apg",
+        "Autoguidance": "diffkit_samplers.guidance.autoguidance",
         "BetaGrid": "diffkit_samplers.grids.beta",
         "Bosh3": "diffkit_samplers.bosh3",
-        "CFG": "diffkit_samplers.guidance",
+        "CFG": "diffkit_samplers.guidance.cfg",
+        "CFGpp": "diffkit_samplers.guidance.cfg_pp",
         "Calibration": "diffkit_samplers.calibration",
+        "Classifier": "diffkit_samplers.guidance.classifier",
+        "Composed": "diffkit_samplers.guidance.composed",
         "DDIM": "diffkit_samplers.ddim",
         "DDPM": "diffkit_samplers.ddpm",
         "DEIS": "diffkit_samplers.deis",
@@ -63,6 +80,7 @@ __getattr__, __dir__ = lazily(
         "DPMpp3S": "diffkit_samplers.dpmpp_3s",
         "DPMppSDE": "diffkit_samplers.dpmpp_sde",
         "Dopri5": "diffkit_samplers.dopri5",
+        "DynamicThreshold": "diffkit_samplers.guidance.dynamic_threshold",
         "EDM": "diffkit_samplers.edm",
         "ERSDE": "diffkit_samplers.er_sde",
         "Euler": "diffkit_samplers.euler",
@@ -71,29 +89,39 @@ __getattr__, __dir__ = lazily(
         "ExplicitGrid": "diffkit_samplers.grids.explicit",
         "Heun": "diffkit_samplers.heun",
         "IPNDM": "diffkit_samplers.ipndm",
+        "Interval": "diffkit_samplers.guidance.interval",
         "KarrasGrid": "diffkit_samplers.grids.karras",
         "LMS": "diffkit_samplers.lms",
         "Langevin": "diffkit_samplers.langevin",
         "LogLinearGrid": "diffkit_samplers.grids.loglinear",
         "PNDM": "diffkit_samplers.pndm",
+        "PerturbedAttention": "diffkit_samplers.guidance.perturbed_attention",
         "QuadraticGrid": "diffkit_samplers.grids.quadratic",
         "RK4": "diffkit_samplers.rk4",
         "RationalGrid": "diffkit_samplers.grids.rational",
+        "Rescale": "diffkit_samplers.guidance.rescale",
         "Restart": "diffkit_samplers.restart",
         "SASolver": "diffkit_samplers.sa_solver",
+        "SmoothedEnergy": "diffkit_samplers.guidance.smoothed_energy",
         "TableGrid": "diffkit_samplers.grids.table",
-        "Unguided": "diffkit_samplers.guidance",
+        "Unguided": "diffkit_samplers.guidance.unguided",
         "UniPC": "diffkit_samplers.unipc",
         "UniformAlphaGrid": "diffkit_samplers.grids.uniform_alpha",
         "UniformGrid": "diffkit_samplers.grids.uniform",
+        "ZeroInit": "diffkit_samplers.guidance.zero_init",
         "calibrate": "diffkit_samplers.calibration",
     },
 )
 __all__ = [
+    "APG",
+    "Autoguidance",
     "BetaGrid",
     "Bosh3",
     "CFG",
+    "CFGpp",
     "Calibration",
+    "Classifier",
+    "Composed",
     "DDIM",
     "DDPM",
     "DEIS",
@@ -106,6 +134,7 @@ __all__ = [
     "DPMpp3S",
     "DPMppSDE",
     "Dopri5",
+    "DynamicThreshold",
     "EDM",
     "ERSDE",
     "Euler",
@@ -114,20 +143,25 @@ __all__ = [
     "ExplicitGrid",
     "Heun",
     "IPNDM",
+    "Interval",
     "KarrasGrid",
     "LMS",
     "Langevin",
     "LogLinearGrid",
     "PNDM",
+    "PerturbedAttention",
     "QuadraticGrid",
     "RK4",
     "RationalGrid",
+    "Rescale",
     "Restart",
     "SASolver",
+    "SmoothedEnergy",
     "TableGrid",
     "Unguided",
     "UniPC",
     "UniformAlphaGrid",
     "UniformGrid",
+    "ZeroInit",
     "calibrate",
 ]

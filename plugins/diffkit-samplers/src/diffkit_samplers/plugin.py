@@ -54,8 +54,21 @@ def diffkit_grids() -> Iterable[Component]:
 @hookimpl
 def diffkit_guidances() -> Iterable[Component]:
     """Register the guidances."""
-    yield Component("none", "diffkit_samplers.guidance:Unguided", "the model as it is")
-    yield Component("cfg", "diffkit_samplers.guidance:CFG", "classifier-free guidance: away from the null label")
+    at = "diffkit_samplers.guidance"
+    yield Component("none", f"{at}.unguided:Unguided", "the model as it is")
+    yield Component("cfg", f"{at}.cfg:CFG", "classifier-free guidance: away from the null label, or a negative one")
+    yield Component("interval", f"{at}.interval:Interval", "another, at some noise levels only")
+    yield Component("rescale", f"{at}.rescale:Rescale", "another, without the contrast it adds")
+    yield Component("dynamic_threshold", f"{at}.dynamic_threshold:DynamicThreshold", "another, within the data's range")
+    yield Component("apg", f"{at}.apg:APG", "another, across the estimate only")
+    yield Component("cfg_pp", f"{at}.cfg_pp:CFGpp", "another, with the noise left as it is")
+    yield Component("zero_init", f"{at}.zero_init:ZeroInit", "another, fitted and held at first: CFG-Zero*")
+    yield Component("composed", f"{at}.composed:Composed", "several labels at once")
+    yield Component("autoguidance", f"{at}.autoguidance:Autoguidance", "away from a weaker model")
+    yield Component(
+        "perturbed_attention", f"{at}.perturbed_attention:PerturbedAttention", "away from attention to itself"
+    )
+    yield Component("smoothed_energy", f"{at}.smoothed_energy:SmoothedEnergy", "away from blurred attention")
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""Guidances: each wraps a denoiser and returns a denoiser."""

@@ -1,0 +1,61 @@
+"""Guidance away from a weaker version of the model."""
+
+from torch import Tensor, nn
+
+import diffkit
+from diffkit import DataSpec, DiffkitError, Level
+from diffkit.contracts.sampling import Denoise
+from diffkit_samplers.guidance.contrast import Contrast, Pair
+from diffkit_samplers.guidance.guided import innermost, spec_of
+
+
+class Autoguidance(Contrast):
+    """D = D_weak + scale (D - D_weak), with D_weak from a model of the same data that is worse for the same reasons.
+
+    Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself" (2024), eq. 4: a smaller network, or one
+    that was trained for less long. It needs no labels. The two may differ in network, schedule and prediction.
+
+    Args:
+        run: the weak model: the folder of its run, or, from Python, a :class:`~diffkit.Denoiser`.
+        scale: 1 is the model as it is.
+        spec: what the model sees.
+    """
+
+    def __init__(self, run: str | Denoise, scale: float = 2.0, spec: DataSpec | None = None) -> None:
+        super().__init__(scale)
+        self.run = run
+
+    def inner(self, denoiser: Denoise) -> Denoise:
+        """Return ``denoiser``, once the weak model is there and known to be one of the same data."""
+        if isinstance(self.run, str):
+            self.run = diffkit.load(self.run, "device=cpu").denoiser.eval()
+        own, other = spec_of(denoiser), spec_of(self.run)
+        if own is not None and other is not None and _what(own) != _what(other):
+            raise DiffkitError(
+                f"autoguidance needs a second model of the same data, but the model sees {_said(own)} and the weak one "
+                f"{_said(other)}; give the run of a weaker model of the same data"
+            )
+        _follow(self.run, innermost(denoiser))
+        return denoiser
+
+    def pair(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Pair:
+        """Return D and D_weak."""
+        return denoiser(x, at, **cond), self.worse(denoiser, x, at, cond)
+
+    def worse(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
+        """Return D_weak alone."""
+        return self.run(x, at, **cond)
+
+
+def _what(spec: DataSpec) -> tuple[int, tuple[int, ...], tuple[str, ...]]:
+    return spec.channels, spec.shape, spec.labels
+
+
+def _said(spec: DataSpec) -> str:
+    return f"{spec.channels} x {' x '.join(map(str, spec.shape))} with {len(spec.labels)} labels"
+
+
+def _follow(weak: object, strong: object) -> None:
+    """Move the weak model to where the strong one is."""
+    if isinstance(weak, nn.Module) and isinstance(strong, nn.Module):
+        weak.to(next(strong.parameters()).device)

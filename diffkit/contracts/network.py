@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -65,4 +65,18 @@ class Network(Protocol):
             lam: ``(batch,)``, λ = log(α/σ), from about -10 (noise) to 10 (clean).
             cond: ``label``, an int64 tensor ``(batch,)``, where the spec has labels.
         """
+        ...
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A network that says where it attends, which guidance by perturbed attention needs; others do without.
+
+    A layer is a ``torch.nn.Module`` of its own, called as ``layer(q, k, v)``, each ``(batch, heads, positions,
+    features)``, and returning softmax(q kᵀ/√features) v. Its ``shape`` is the spatial shape of the positions. Guidance
+    hangs torch's own hooks on it for the time of a call.
+    """
+
+    def attentions(self) -> Sequence[nn.Module]:
+        """Return the layers, from input to output."""
         ...

@@ -1,4 +1,4 @@
-from math import pi
+from math import pi, prod
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from diffkit_nets.dit import rotary_angles, rotate
 from diffkit_nets.folding import fold, patch_for, unfold
 
 from diffkit import Component, DataSpec, DiffkitError, build
+from diffkit.contracts.network import Attentive
 from diffkit.testing import check_network
 
 NETWORKS = {
@@ -224,3 +225,30 @@ def test_the_hooks_import_no_torch():
 
     assert {component.name for component in diffkit_networks()} == set(NETWORKS)
     assert all(isinstance(component, Component) for component in diffkit_networks())
+
+
+# attention that guidance can reach
+
+
+NETS = [UNet(DataSpec(1, (6, 16)), width=8, attention=[0, 1]), DiT(DIGITS, width=24)]
+
+
+@pytest.mark.parametrize("net", NETS, ids=["unet", "dit"])
+def test_attention_is_in_layers_of_their_own_that_are_called_with_queries_keys_and_values(net):
+    called = []
+    for layer in net.attentions():
+        layer.register_forward_hook(lambda layer, given, gathered: called.append((layer, given, gathered)))
+    net.eval()(torch.randn(2, 1, *net.spec.shape), torch.zeros(2))
+    assert isinstance(net, Attentive)
+    assert [layer for layer, *_ in called] == net.attentions()
+    for layer, (q, k, v), gathered in called:
+        assert q.shape == k.shape == v.shape == gathered.shape
+        assert q.shape[2] == prod(layer.shape)
+        weights = (q @ k.mT / q.shape[3] ** 0.5).softmax(-1)
+        assert torch.allclose(gathered, weights @ v, atol=1e-5)
+
+
+def test_a_unet_attends_on_the_way_down_in_the_middle_and_on_the_way_up():
+    unet = UNet(DataSpec(1, (6, 16)), width=8, multipliers=[1, 2], blocks=1, attention=[0, 1])
+    assert [layer.shape for layer in unet.attentions()] == [(6, 16), (6, 8), (6, 8), (6, 8), (6, 16)]
+    assert UNet(DIGITS, width=8, attention=[]).attentions() == []

@@ -1,15 +1,16 @@
 """A diffusion transformer for 1-, 2- and 3-D data."""
 
+from collections.abc import Sequence
 from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import rms_norm, silu
 
 from diffkit import DataSpec, DiffkitError
 from diffkit_nets.condition import Condition
 from diffkit_nets.folding import fold, patch_for, unfold
-from diffkit_nets.layers import check_at_least, check_dropout, zero
+from diffkit_nets.layers import Attend, check_at_least, check_dropout, zero
 
 LONGEST = {1: 256, 2: 16}
 """By rank, the most patches along an axis unless a patch is asked for; 8 where there are more axes."""
@@ -69,10 +70,14 @@ class DiT(nn.Module):
         self.first = nn.Linear(depth, width)
         self.places = nn.ParameterList(torch.randn(side, width) * 0.02 for side in self.shape)
         self.register_buffer("angles", rotary_angles(self.shape, width // heads), persistent=False)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(self.shape, width, heads, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = zero(nn.Linear(width, 2 * width))
         self.last = zero(nn.Linear(width, depth))
+
+    def attentions(self) -> list[nn.Module]:
+        """Return where it attends, from input to output; see :class:`~diffkit.contracts.network.Attentive`."""
+        return [block.attend for block in self.blocks]
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
         """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
@@ -96,7 +101,7 @@ class DiT(nn.Module):
 class Block(nn.Module):
     """Attention and a gated layer, each scaled, shifted and gated by the condition."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, shape: Sequence[int], width: int, heads: int, dropout: float) -> None:
         super().__init__()
         hidden = -(-8 * width // 3 // 8) * 8
         self.heads = heads
@@ -104,6 +109,7 @@ class Block(nn.Module):
         self.modulation = zero(nn.Linear(width, 6 * width))
         self.qkv = nn.Linear(width, 3 * width)
         self.scales = nn.Parameter(torch.ones(2, width // heads))
+        self.attend = Attend(shape)
         self.gathered = nn.Linear(width, width)
         self.enter = nn.Linear(width, 2 * hidden)
         self.leave = nn.Linear(hidden, width)
@@ -121,7 +127,7 @@ class Block(nn.Module):
         features = (q.shape[-1],)
         q = rotate(rms_norm(q, features, self.scales[0].to(q.dtype)), rotation)
         k = rotate(rms_norm(k, features, self.scales[1].to(k.dtype)), rotation)
-        return self.gathered(self.dropout(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)))
+        return self.gathered(self.dropout(self.attend(q, k, v).transpose(1, 2).flatten(2)))
 
 
 def rotary_angles(shape: tuple[int, ...], features: int) -> Tensor:

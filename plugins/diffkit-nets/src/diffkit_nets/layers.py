@@ -37,26 +37,44 @@ def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
     return nn.GroupNorm(divisor(channels, min(32, channels // 4)), channels, affine=affine)
 
 
+class Attend(nn.Module):
+    """softmax(q kᵀ/√d) v: a layer of its own, so that guidance can find it and perturb it.
+
+    Args:
+        shape: the spatial shape of the positions.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return what each position gathers from all; each is ``(batch, heads, positions, features)``."""
+        return scaled_dot_product_attention(q, k, v)
+
+
 class Attention(nn.Module):
     """Self-attention over all positions, added to its input; it starts as the identity.
 
     Args:
-        rank: the number of spatial axes.
+        shape: the spatial shape of the data.
         channels: of input and output.
         head: about how many channels a head has.
     """
 
-    def __init__(self, rank: int, channels: int, head: int = 32) -> None:
+    def __init__(self, shape: Sequence[int], channels: int, head: int = 32) -> None:
         super().__init__()
+        rank = len(shape)
         self.heads = divisor(channels, max(1, channels // head))
         self.norm = group_norm(channels)
         self.qkv = CONVOLUTIONS[rank](channels, 3 * channels, 1)
+        self.attend = Attend(shape)
         self.out = zero(CONVOLUTIONS[rank](channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` ``(batch, channels, *shape)`` with what each position gathered from the others added."""
         q, k, v = self.qkv(self.norm(x)).reshape(len(x), 3, self.heads, -1, x[0, 0].numel()).mT.unbind(1)
-        gathered = scaled_dot_product_attention(q, k, v).mT.reshape(x.shape)
+        gathered = self.attend(q, k, v).mT.reshape(x.shape)
         return x + self.out(gathered)
 
 

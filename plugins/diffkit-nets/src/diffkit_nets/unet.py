@@ -106,6 +106,11 @@ class UNet(nn.Module):
         self.norm = group_norm(channels)
         self.last = zero(convolution(shape, channels, depth))
 
+    def attentions(self) -> list[nn.Module]:
+        """Return where it attends, from input to output; see :class:`~diffkit.contracts.network.Attentive`."""
+        layers = [block.attention for block in (*self.down, self.middle, *self.up)]
+        return [layer.attend for layer in layers if isinstance(layer, Attention)]
+
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
         """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         vector = self.condition(lam, label)
@@ -148,7 +153,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.leave = zero(convolution(shape, outer, outer))
         self.skip = nn.Identity() if inner == outer else CONVOLUTIONS[len(shape)](inner, outer, 1)
-        self.attention = Attention(len(shape), outer) if attention else nn.Identity()
+        self.attention = Attention(shape, outer) if attention else nn.Identity()
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """Return ``(batch, outer, *shape)`` of ``x`` ``(batch, inner, *shape)`` and ``vector`` ``(batch, vector)``."""

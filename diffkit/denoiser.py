@@ -34,6 +34,10 @@ class Denoiser(nn.Module):
         times: which times training visits; none draws them uniformly.
         noise: the noise of the forward process; none is standard normal.
         spec: what the network models; ``net.spec`` where there is one.
+
+    Attributes:
+        evaluations: how often the network was asked for an estimate so far.
+        items: of how many items in all; guidance that doubles a batch asks once for two of each sample.
     """
 
     schedule: Schedule
@@ -57,7 +61,7 @@ class Denoiser(nn.Module):
         self.weighting: Weighting | None = self._component("weighting", weighting)
         self.times: Times | None = self._component("times", times)
         self.noise: Noise | None = self._component("noise", noise)
-        self.evaluations = 0
+        self.evaluations = self.items = 0
 
     def _component(self, kind: str, value: Any) -> Any:
         return build(kind, value, spec=self.spec) if isinstance(value, str) else value
@@ -72,6 +76,7 @@ class Denoiser(nn.Module):
             cond: conditions for the network, each ``(batch, ...)``.
         """
         self.evaluations += 1
+        self.items += len(x)
         if isinstance(at, Level):
             c_skip, c_out, c_in = self.prediction.coefficients(at.alpha, at.sigma)
             lam = at.tensor.expand(len(x))

@@ -176,6 +176,7 @@ class TestSample:
         assert len(list(sheet.parent.glob("left_*.csv"))) == 5
         said = json.loads((sheet.parent / "sampling.json").read_text())
         assert (said["seed"], said["n"], said["sampler"]["steps"]) == (7, 5, 3)
+        assert said["evaluations_per_sample"] == 2 * 3 - 1, "two a step, one in the last"
 
     def test_twice_with_one_seed_gives_the_same_files_in_another_folder(self, command, trained):
         words = ["sample.n=3", "seed=5", "device=cpu", "sampler.steps=2"]

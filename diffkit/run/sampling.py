@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import torch
+from omegaconf import OmegaConf
 
 from diffkit.errors import DiffkitError
 from diffkit.progress import Progress
@@ -42,7 +43,7 @@ def write_samples(model: Model, folder: Path, *, n: int, quiet: bool = False) ->
 def _draw_into(part: Path, model: Model, labels: list[int], batch_size: int, quiet: bool) -> None:
     names, shown, n = model.latent.labels, [], len(labels)
     began = time.monotonic()
-    before = model.denoiser.evaluations
+    before = model.denoiser.items
     progress = Progress("sample", n)
     if not quiet:
         progress.__enter__()
@@ -61,11 +62,13 @@ def _draw_into(part: Path, model: Model, labels: list[int], batch_size: int, qui
     model.modality.sheet(torch.cat(shown), titles, part / "sheet.png", model.spec)
     config = model.config
     said: dict[str, object] = {
-        kind: dict(config[kind]) for kind in ("sampler", "grid", "guidance") if config.get(kind) is not None
+        kind: OmegaConf.to_container(config[kind])
+        for kind in ("sampler", "grid", "guidance")
+        if config.get(kind) is not None
     }
     said |= {"seed": config.seed, "n": n, "seconds": round(time.monotonic() - began, 3)}
-    said["evaluations_per_batch"] = (model.denoiser.evaluations - before) // -(-n // batch_size)
-    (part / "sampling.json").write_text(json.dumps(said, indent=1, default=list) + "\n", encoding="utf-8")
+    said["evaluations_per_sample"] = (model.denoiser.items - before) / n
+    (part / "sampling.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
 def _stem(name: str, index: int) -> str:

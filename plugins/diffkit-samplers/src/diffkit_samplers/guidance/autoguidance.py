@@ -13,7 +13,8 @@ class Autoguidance(Contrast):
     """D = D_weak + scale (D - D_weak), with D_weak from a model of the same data that is worse for the same reasons.
 
     Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself" (2024), eq. 4: a smaller network, or one
-    that was trained for less long. It needs no labels. The two may differ in network, schedule and prediction.
+    that was trained for less long. It needs no labels. The two may differ in network, schedule and prediction. An
+    evaluation of the weak model counts as one of the model.
 
     Args:
         run: the weak model: the folder of its run, or, from Python, a :class:`~diffkit.Denoiser`.
@@ -44,6 +45,9 @@ class Autoguidance(Contrast):
 
     def worse(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
         """Return D_weak alone."""
+        strong = innermost(denoiser)
+        if hasattr(strong, "items"):
+            strong.items += len(x)
         return self.run(x, at, **cond)
 
 

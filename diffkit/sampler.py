@@ -40,6 +40,15 @@ def uniform_times(_schedule: Schedule, steps: int) -> Tensor:
     return 1 - torch.arange(steps, dtype=torch.float64) / steps
 
 
+def _check_times(times: Tensor, grid: Grid | None) -> None:
+    first, last = float(times[0]), float(times[-1])
+    if not (first <= 1 and last >= 0 and bool((times.diff() < 0).all())):
+        raise DiffkitError(
+            f"{type(grid).__name__} gives {len(times)} times from {first:.4g} to {last:.4g} that do not all fall, or "
+            f"not within 1 and 0; choose another grid, or fewer steps"
+        )
+
+
 class StepSampler:
     """A sampler given by its step rule: inherit and write :meth:`step`.
 
@@ -116,6 +125,7 @@ class StepSampler:
     ) -> Tensor:
         """Return samples of the shape of ``noise``; see :class:`~diffkit.contracts.sampling.Sampler`."""
         times = (grid or uniform_times)(denoiser.schedule, self.steps)
+        _check_times(times, grid)
         path = levels(denoiser.schedule, times, like=noise)
         return self.integrate(denoiser, path[0].sigma * noise, path, streams=streams, **cond)
 

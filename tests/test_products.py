@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from diffkit import DataSpec, Denoiser, Streams, build
+from diffkit import DataSpec, Denoiser, DiffkitError, Streams, build, compose
 from diffkit.testing import GaussianMixture, MixtureDenoiser
 
 SCHEDULES = ("linear", "cosine", "flow", "edm")
@@ -62,3 +62,10 @@ def test_predictions_of_one_model_give_one_trajectory_under_every_solver_and_gui
             denoiser = guidance(Denoiser(Exact(schedule, prediction), schedule, prediction))
             x = solve(denoiser, noise(), streams=Streams(0, range(8)), label=label)
             assert torch.allclose(x, exact, rtol=0, atol=1e-9), (sampler, name, (x - exact).abs().max())
+
+
+def test_a_component_within_another_is_given_as_a_whole():
+    nested = compose("guidance=interval", "guidance.base={name: cfg, scale: 3}").guidance
+    assert (nested.base.name, nested.base.scale) == ("cfg", 3)
+    with pytest.raises(DiffkitError, match=r"'guidance.base.scale' cannot be set by itself; give guidance.base as"):
+        compose("guidance=interval", "guidance.base.scale=3")

@@ -72,9 +72,12 @@ def _bad_key(error: omega.OmegaConfBaseException) -> str:
     parent = error.parent_node
     known = [str(key) for key in parent] if parent is not None and hasattr(parent, "keys") else []
     kind, _, option = path.partition(".")
+    last = path.rpartition(".")[2]
+    if kind in GROUPS and "." in option:
+        whole = path.rpartition(".")[0]
+        return f"'{path}' cannot be set by itself; give {whole} as a whole: '{whole}={{name: NAME, OPTION: VALUE}}'"
     if kind in GROUPS and "name" in known and parent is not None:
         return catalog.no_option(kind, parent["name"], option, [key for key in known if key != "name"])
     if kind in GROUPS:
         return unchosen(kind)
-    last = path.rpartition(".")[2]
     return f"there is no '{path}'{did_you_mean(last, known)}; there is: {listing(known)}"

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from diffkit_samplers import (
+    DDIM,
     BetaGrid,
     ExplicitGrid,
     KarrasGrid,
@@ -18,6 +19,7 @@ from diffkit_samplers import (
 from diffkit_samplers.grids.beta import quantiles
 
 from diffkit import DataSpec, DiffkitError, build
+from diffkit.testing import GaussianMixture, MixtureDenoiser
 from diffkit.testing.sampler import SCHEDULES
 
 SPEC = DataSpec(1, (4,), std=0.5)
@@ -197,6 +199,17 @@ def test_one_list_is_the_same_grid_as_times_as_ratios_and_as_levels(schedule):
 def test_a_listed_level_at_the_schedules_end_may_be_rounded():
     grid = ExplicitGrid(sigmas=[2980.9580, 1.0])  # e^8 is 2980.95798…
     assert grid(SCHEDULES[0], 2).tolist() == pytest.approx([1, 0.5], abs=1e-8)
+
+
+@pytest.mark.parametrize("times", [[1.0, 0.5, 0.5], [0.2, 0.5, 0.9], [1.2, 0.5, 0.1], [1.0, 0.5, -0.1]])
+def test_a_solver_refuses_a_grid_that_does_not_decrease_within_the_unit_interval(times):
+    class Wrong:
+        def __call__(self, schedule, steps):
+            return torch.tensor(times, dtype=torch.float64)
+
+    denoiser = MixtureDenoiser(GaussianMixture.soft3(), SCHEDULES[0])
+    with pytest.raises(DiffkitError, match=r"Wrong gives 3 times .* choose another grid"):
+        DDIM(3)(denoiser, torch.randn(2, 2), grid=Wrong())
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,17 @@
 """Solvers of diffusers on the problems of solvers.py: the same start, levels and denoiser, in float64."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from diffkit_samplers import KarrasGrid, LogLinearGrid, RationalGrid
 from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
 from diffkit import levels
 
 
-def settings(problem: Any, nfe: int) -> Iterator[tuple[str, str, float]]:
+def settings(problem: Any, nfe: int, grids: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
     """Yield solver, grid and error of each setting, all with one evaluation a step and a last step to σ=0."""
-    low, high = problem.sigma_min, problem.sigma_max
-    grids = {
-        "karras": KarrasGrid(7, low, high),
-        "loglinear": LogLinearGrid(low, high),
-        "rational c=.5": RationalGrid(0.5, sigma_max=high),
-        "rational c=1": RationalGrid(1.0, sigma_max=high),
-    }
     schedulers = {
         "d. dpmpp_2m": DPMSolverMultistepScheduler(prediction_type="sample", solver_order=2),
         "d. unipc 2": UniPCMultistepScheduler(prediction_type="sample", solver_order=2),

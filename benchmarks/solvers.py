@@ -129,16 +129,20 @@ def of_table(schedule: Any, steps: int) -> Tensor:
     return schedule.time(Linear().lam(TableGrid()(Linear(), steps)).clamp(*lam))
 
 
-def others(problem: Problem, nfe: int) -> Iterator[tuple[str, str, float]]:
-    """Yield solver, grid and error of diffkit's other solvers on each grid."""
+def grids_of(problem: Problem) -> dict[str, Any]:
+    """Return the grids that solvers are compared on, by name."""
     low, high = problem.sigma_min, problem.sigma_max
-    grids = {
+    return {
         "karras": KarrasGrid(7, low, high),
         "loglinear": LogLinearGrid(low, high),
-        "rational c=.5": RationalGrid(0.5, sigma_max=high),
-        "rational c=1": RationalGrid(1.0, sigma_max=high),
+        "rational c=.5": RationalGrid(0.5, 1.0, sigma_max=high),
+        "rational c=1": RationalGrid(1.0, 1.0, sigma_max=high),
         **({"table": of_table} if high >= SIGMA_MAX else {}),
     }
+
+
+def others(problem: Problem, nfe: int) -> Iterator[tuple[str, str, float]]:
+    """Yield solver, grid and error of diffkit's other solvers on each grid."""
     solvers = {
         "dpmpp_2m": DPMpp2M(nfe),
         "unipc 2": UniPC(nfe, order=2),
@@ -146,7 +150,7 @@ def others(problem: Problem, nfe: int) -> Iterator[tuple[str, str, float]]:
         "lms": LMS(nfe),
         "heun": Heun((nfe + 1) // 2),
     }
-    for grid_name, grid in grids.items():
+    for grid_name, grid in grids_of(problem).items():
         for name, solver in solvers.items():
             yield name, grid_name, problem.error(problem.run(solver, grid))
 
@@ -165,7 +169,7 @@ def rows(problem: Problem, nfes: list[int], peers: bool) -> Iterator[dict[str, A
         if peers:
             from peers import settings
 
-            measured += settings(problem, nfe)
+            measured += settings(problem, nfe, grids_of(problem))
         for solver, grid, error in measured:
             row = {"problem": problem.name, "solver": solver, "grid": grid, "nfe": nfe, "error": error}
             yield {**row, "default": True} if grid == "calibrated" else row

@@ -92,7 +92,9 @@ def test_grids_between_levels_go_from_end_to_end_of_the_schedule(schedule):
 
 
 @schedules
-@pytest.mark.parametrize("grid", [g for g in GRIDS if getattr(g, "spacing", "") != "leading"], ids=str)
+@pytest.mark.parametrize(
+    "grid", [g for g in GRIDS if getattr(g, "spacing", "") != "leading"], ids=lambda g: type(g).__name__
+)
 def test_a_single_step_starts_where_many_do(grid, schedule):
     assert grid(schedule, 1).tolist() == pytest.approx(grid(schedule, 20)[:1].tolist(), abs=1e-12)
 

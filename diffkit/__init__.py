@@ -13,7 +13,7 @@ from diffkit.lazy import lazily
 if TYPE_CHECKING:
     from diffkit.catalog import build
     from diffkit.config.compose import compose
-    from diffkit.contracts.network import DataSpec
+    from diffkit.contracts.network import ConditionSpec, DataSpec
     from diffkit.contracts.schedule import Level, derivatives, levels, levels_at
     from diffkit.data.folder import FolderData
     from diffkit.denoiser import Denoiser
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _lazy = {
+    "ConditionSpec": "diffkit.contracts.network",
     "DataSpec": "diffkit.contracts.network",
     "Denoiser": "diffkit.denoiser",
     "FolderData": "diffkit.data.folder",
@@ -47,6 +48,7 @@ _lazy = {
 __getattr__, __dir__ = lazily(__name__, _lazy)
 __all__ = [
     "Component",
+    "ConditionSpec",
     "DataSpec",
     "Denoiser",
     "DiffkitError",

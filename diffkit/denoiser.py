@@ -144,9 +144,17 @@ class Denoiser(nn.Module):
         return self.noise(tuple(x0.shape), generator, x0.device).to(x0.dtype)
 
     def null(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return ``cond`` with every label replaced by the null label, ``len(spec.labels)``."""
-        classes = len(self.spec.labels) if self.spec else 0
-        return {name: torch.full_like(value, classes) if name == "label" else value for name, value in cond.items()}
+        """Return ``cond`` with every label, and every other condition that the spec names, replaced by a missing one.
+
+        The null label is ``len(spec.labels)``.
+        """
+        if self.spec is None:
+            return {name: torch.zeros_like(value) if name == "label" else value for name, value in cond.items()}
+        missing: dict[str, float] = {"label": len(self.spec.labels)}
+        missing |= {one.name: one.size if one.kind == "classes" else torch.nan for one in self.spec.conditions}
+        return {
+            name: torch.full_like(value, missing[name]) if name in missing else value for name, value in cond.items()
+        }
 
 
 def _rows(t: Tensor, *values: Tensor | float) -> Tensor:

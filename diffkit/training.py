@@ -67,7 +67,7 @@ class Trainer:
         self.device = next(denoiser.net.parameters()).device
         self.torch_optimizer = optimizer.create(trained)
         self.average = EMA(denoiser.net, ema)
-        self.labelled = bool(denoiser.spec and denoiser.spec.labels)
+        self.told = denoiser.spec.told if denoiser.spec else ()
         self.step = 0
         self._noise_generator = torch.Generator(self.device)
 
@@ -110,14 +110,14 @@ class Trainer:
             torch.mps.manual_seed(seed)
 
     def _batch(self) -> tuple[Tensor, dict[str, Tensor]]:
-        x, label = self.stream.batch(self.step)
+        x, cond = self.stream.batch(self.step)
         if self.augment is not None:
             x = self.augment(x, generator(self.seed, "augment", self.step))
         x = x.to(self.device, non_blocking=True)
         if self.encoder is not None:
             with torch.no_grad():
                 x = self.encoder.encode(x)
-        return x, {"label": label.to(self.device, non_blocking=True)} if self.labelled else {}
+        return x, {name: value.to(self.device, non_blocking=True) for name, value in cond.items() if name in self.told}
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Return all tensors of the state, by file and name: the network's, their average's and the optimizer's.

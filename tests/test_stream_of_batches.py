@@ -64,7 +64,8 @@ def test_seeds_and_epochs_shuffle_differently():
 
 @pytest.mark.parametrize("kind", [Numbers, Together])
 def test_items_arrive_stacked_with_their_own_labels(kind):
-    x, label = BatchStream(kind(10), 4, 0).batch(1)
+    x, cond = BatchStream(kind(10), 4, 0).batch(1)
+    label = cond["label"]
     assert x.shape == (4, 1, 2)
     assert label.dtype == torch.int64
     assert label.tolist() == [int(value) % 3 for value in x[:, 0, 0]]

@@ -1,8 +1,8 @@
 """Modalities, data sets, and what stands between data and model: encoders and augmentations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,8 +16,9 @@ class Dataset(Protocol):
 
     ``modality`` is the name of its modality, and ``spec`` says the shape of its items and the names of their
     labels. An item is ``(x, label)``: x a float32 tensor ``(channels, *shape)`` with values in [-1, 1], and label an
-    int (0 where there are no labels). A data set may offer ``__getitems__(indices)`` to fetch a batch
-    at once, as torch's own may.
+    int (0 where there are no labels). Where the spec names conditions, a mapping stands in the label's place: ``label``
+    and each condition by its name, one that is unknown left out. A data set may offer ``__getitems__(indices)`` to
+    fetch a batch at once, as torch's own may.
     """
 
     modality: str
@@ -27,7 +28,7 @@ class Dataset(Protocol):
         """Return the number of items."""
         ...
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Mapping[str, Any]]:
         """Return item ``index``."""
         ...
 

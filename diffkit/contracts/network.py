@@ -3,9 +3,40 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ConditionSpec:
+    """One thing, besides the label, that the data says of an item and a network is told.
+
+    Where it is missing it is NaN in every place (``size`` for classes), which stands for "any": items with and without
+    it share a batch, and guidance has something to compare with.
+
+    Args:
+        name: of the keyword argument it is passed as.
+        kind: ``"classes"``, an int64 class ``(batch,)``, as a second kind of label; ``"values"``, continuous values
+            ``(batch, size)``; ``"sequence"``, ``(batch, length, size)``, to attend to; ``"map"``, data of the item's
+            own spatial shape ``(batch, size, *shape)``, as a picture to colour or a place to fill.
+        size: how many classes, values, features or channels.
+        length: of a sequence.
+    """
+
+    name: str
+    kind: Literal["classes", "values", "sequence", "map"]
+    size: int
+    length: int = 1
+
+    def null(self, shape: Sequence[int], n: int) -> Tensor:
+        """Return ``n`` missing ones, for items of spatial shape ``shape``."""
+        if self.kind == "classes":
+            return torch.full((n,), self.size)
+        sides = {"values": (), "sequence": (self.length,), "map": ()}[self.kind]
+        after = tuple(shape) if self.kind == "map" else ()
+        return torch.full((n, *sides, self.size, *after), torch.nan)
 
 
 @dataclass(frozen=True)
@@ -20,6 +51,7 @@ class DataSpec:
             and ``len(labels)`` is the null label, which stands for "any".
         std: the standard deviation of the data's values, which preconditioning and weightings scale with.
         rate: samples a second for audio, frames a second for video; 0 where there is no such thing.
+        conditions: what else is known of an item.
     """
 
     channels: int
@@ -27,6 +59,7 @@ class DataSpec:
     labels: tuple[str, ...] = ()
     std: float = 1.0
     rate: float = 0.0
+    conditions: tuple[ConditionSpec, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -38,6 +71,11 @@ class DataSpec:
         """The number of values in one item."""
         return self.channels * prod(self.shape)
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The names of what a network is told of an item."""
+        return (*(["label"] if self.labels else []), *(one.name for one in self.conditions))
+
     def asdict(self) -> dict[str, Any]:
         """Return the spec as plain values, for JSON."""
         return asdict(self)
@@ -46,7 +84,8 @@ class DataSpec:
     def fromdict(cls, values: dict[str, Any]) -> "DataSpec":
         """Return the spec that :meth:`asdict` wrote."""
         as_tuple: dict[str, Sequence[Any]] = {key: tuple(values[key]) for key in ("shape", "labels")}
-        return cls(**{**values, **as_tuple})
+        conditions = tuple(ConditionSpec(**one) for one in values.get("conditions", ()))
+        return cls(**{**values, **as_tuple, "conditions": conditions})
 
 
 @runtime_checkable
@@ -63,7 +102,8 @@ class Network(Protocol):
         Args:
             x: ``(batch, channels, *shape)``, scaled to unit variance by the prediction.
             lam: ``(batch,)``, λ = log(α/σ), from about -10 (noise) to 10 (clean).
-            cond: ``label``, an int64 tensor ``(batch,)``, where the spec has labels.
+            cond: ``label``, an int64 tensor ``(batch,)``, where the spec has labels, and each of the spec's conditions
+                by its name. One that is not passed is missing, as is one that is NaN.
         """
         ...
 

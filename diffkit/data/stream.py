@@ -1,5 +1,7 @@
 """The stream of training batches: endless, shuffled, and a function of (seed, position) alone."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -30,8 +32,8 @@ class BatchStream:
             position += take
         return torch.cat(found).tolist()
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return items ``(batch, channels, *shape)`` and labels ``(batch,)`` of step ``step``."""
+    def batch(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return items ``(batch, channels, *shape)`` of step ``step``, and what is known of them by name."""
         return fetch(self.dataset, self.indices(step))
 
     def _permutation(self, epoch: int) -> Tensor:
@@ -41,8 +43,13 @@ class BatchStream:
         return self._order
 
 
-def fetch(dataset: Dataset, indices: list[int]) -> tuple[Tensor, Tensor]:
-    """Return the items at ``indices``, stacked, and their labels (int64)."""
+def fetch(dataset: Dataset, indices: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the items at ``indices``, stacked, and what is known of them: ``label`` (int64) and each condition."""
     together = getattr(dataset, "__getitems__", None)
     items = together(indices) if together is not None else [dataset[i] for i in indices]
-    return torch.stack([x for x, _ in items]), torch.tensor([label for _, label in items], dtype=torch.int64)
+    known = [given if isinstance(given, Mapping) else {"label": given} for _, given in items]
+    cond = {"label": torch.tensor([int(given.get("label", 0)) for given in known])}
+    for one in dataset.spec.conditions:
+        missing = one.null(dataset.spec.shape, 1)[0]
+        cond[one.name] = torch.stack([torch.as_tensor(given.get(one.name, missing)).to(missing) for given in known])
+    return torch.stack([x for x, _ in items]), cond

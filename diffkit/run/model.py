@@ -1,6 +1,6 @@
 """A model: everything a config chooses for going from noise to data, built; no data set is needed for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ class Model:
         grid: Grid | str | None = None,
         guidance: Guidance | str | None = None,
         batch_size: int | None = None,
+        cond: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Return ``n`` samples ``(n, channels, *shape)``: float32 data on the host.
 
@@ -79,6 +80,7 @@ class Model:
             grid: likewise.
             guidance: likewise.
             batch_size: how many at once; the run's ``sample.batch_size`` where none.
+            cond: other conditions of the model by name, each ``(n, ...)``; those not given are missing.
 
         Raises:
             DiffkitError: for a label the run does not have, or a name that is not installed.
@@ -89,12 +91,20 @@ class Model:
         size = self.config.sample.batch_size if batch_size is None else batch_size
         if size < 1:
             raise DiffkitError(f"batch_size={size} is not a number of samples; give 1 or more")
-        chunks = [
-            self.draw(
-                range(start, min(start + size, n)), labels[start : start + size], seed, steps, sampler, grid, guidance
+        given = dict(cond or {})
+        for name, value in given.items():
+            if name == "label" or name not in self.latent.told or len(value) != n:
+                raise DiffkitError(
+                    f"condition '{name}' of {len(value)} is not one of this model's for {n} samples; it is told: "
+                    f"{listing(self.latent.told) or 'nothing'}, and labels by label="
+                )
+        chunks = []
+        for start in range(0, n, size):
+            stop = min(start + size, n)
+            some = {name: value[start:stop] for name, value in given.items()}
+            chunks.append(
+                self.draw(range(start, stop), labels[start:stop], seed, steps, sampler, grid, guidance, cond=some)
             )
-            for start in range(0, n, size)
-        ]
         return torch.cat(chunks)
 
     @torch.no_grad()
@@ -107,6 +117,8 @@ class Model:
         sampler: Sampler | str | None = None,
         grid: Grid | str | None = None,
         guidance: Guidance | str | None = None,
+        *,
+        cond: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Return one batch: the samples at ``indices`` of the sampling, with ``labels``; see :meth:`sample`."""
         solver = self._solver(sampler, steps)
@@ -118,11 +130,18 @@ class Model:
         guided: Denoise = chosen(self.denoiser) if chosen else self.denoiser
         streams = Streams(self.config.seed if seed is None else seed, indices, self.denoiser.noise)
         noise = streams.draw((self.latent.channels, *self.latent.shape), 0).to(self.device)
-        cond = {"label": torch.tensor(labels, device=self.device)} if self.latent.labels else {}
         with autocast(self.config.precision, self.device):
-            z = solver(guided, noise, grid=chosen_grid, streams=streams, **cond)
+            z = solver(guided, noise, grid=chosen_grid, streams=streams, **self.told(labels, cond or {}))
         x = self.encoder.decode(z) if self.encoder is not None else z
         return x.float().cpu()
+
+    def told(self, labels: Sequence[int], cond: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return everything the network is told of samples with ``labels``: what ``cond`` lacks is missing."""
+        told = {"label": torch.tensor(labels)} if self.latent.labels else {}
+        for one in self.latent.conditions:
+            given = cond.get(one.name)
+            told[one.name] = one.null(self.latent.shape, len(labels)) if given is None else given
+        return {name: value.to(self.device, non_blocking=True) for name, value in told.items()}
 
     def _solver(self, sampler: Sampler | str | None, steps: int | None) -> Sampler:
         if isinstance(sampler, str):

@@ -50,9 +50,15 @@ def measured_specs(config: DictConfig, dataset: Dataset) -> tuple[DataSpec, Data
     data = replace(dataset.spec, std=_deviation(x))
     if config.get("encoder") is None:
         return data, data
+    maps = [one.name for one in data.conditions if one.kind == "map"]
+    if maps:
+        raise DiffkitError(
+            f"data '{config.data.name}' has the map '{maps[0]}' of the data's own shape, which encoder "
+            f"'{config.encoder.name}' does not encode; leave the encoder out: encoder=null"
+        )
     encoder = build("encoder", config.encoder, spec=data)
     with torch.no_grad():
-        return data, replace(encoder.latent, std=_deviation(encoder.encode(x)))
+        return data, replace(encoder.latent, std=_deviation(encoder.encode(x)), conditions=data.conditions)
 
 
 def _deviation(x: torch.Tensor) -> float:
@@ -82,8 +88,9 @@ def try_item(model: Model, dataset: Dataset) -> None:
             f"modality '{model.modality.name}' has {model.modality.rank} spatial axes, but the data has "
             f"{dataset.spec.rank}"
         )
-    x, label = dataset[0]
-    model.modality.check(x, dataset.spec)
+    x, cond = fetch(dataset, [0])
+    label = int(cond["label"])
+    model.modality.check(x[0], dataset.spec)
     if model.latent.labels and not 0 <= label < len(model.latent.labels):
         raise DiffkitError(f"the data's first label is {label}, but it names {len(model.latent.labels)} labels")
 
@@ -91,7 +98,7 @@ def try_item(model: Model, dataset: Dataset) -> None:
 def try_network(model: Model) -> None:
     """Refuse a network that cannot take the data, such as one for another number of axes."""
     net, shape = model.denoiser.net, (1, model.latent.channels, *model.latent.shape)
-    cond = {"label": torch.zeros(1, dtype=torch.int64, device=model.device)} if model.latent.labels else {}
+    cond = model.told([0], {})
     said = f"net '{model.config.net.name}' cannot take data of {by(shape[1:])}"
     try:
         with torch.no_grad():

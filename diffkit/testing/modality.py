@@ -1,7 +1,7 @@
 """The checks a modality and a data set of it pass."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -69,7 +69,8 @@ def _check_items(dataset: Dataset) -> None:
         indices = spread[start : start + AT_ONCE]
         together, _ = fetch(dataset, indices)
         for index, again in zip(indices, together, strict=True):
-            x, label = dataset[index]
+            x, given = dataset[index]
+            label = given.get("label", 0) if isinstance(given, Mapping) else given
             where = f"{name}[{index}]"
             assert isinstance(x, Tensor), f"{where} is a {type(x).__name__}, not a tensor"
             assert x.dtype == torch.float32, f"{where} is {x.dtype}, not float32"

@@ -24,8 +24,10 @@ KEEP = 2
 """How many checkpoints stay: the newest, and one to fall back to."""
 
 
-def write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any]) -> Path:
-    """Write a checkpoint of step ``numbers["step"]`` into ``folder``, durably, then prune older ones."""
+def write(
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any], keep: int = KEEP
+) -> Path:
+    """Write a checkpoint of step ``numbers["step"]`` into ``folder``, durably, then prune all but ``keep``; 0: none."""
     final = folder / f"step-{numbers['step']:08d}"
     files = {f"{name}.safetensors": save(_contiguous(values)) for name, values in tensors.items()}
     files["state.json"] = json.dumps(numbers).encode()
@@ -45,7 +47,7 @@ def write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Ma
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
         raise DiffkitError(f"checkpoint {final.name} could not be written ({error.strerror}: {folder})") from error
-    for old in steps(folder)[KEEP:]:
+    for old in steps(folder)[keep:] if keep else ():
         shutil.rmtree(old, ignore_errors=True)
     return final
 

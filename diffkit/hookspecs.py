@@ -262,6 +262,21 @@ def diffkit_optimizers() -> Iterable[Component]:
 
 
 @hookspec(contract=1)
+def diffkit_adaptations() -> Iterable[Component]:
+    """Register ways of fine-tuning: choices for ``adapt=NAME``.
+
+    The target is an :class:`~diffkit.contracts.training.Adaptation`: where a network starts, and what of it is trained.
+
+    >>> @hookimpl
+    ... def diffkit_adaptations():
+    ...     yield Component("lora", "my_package.lora:LoRA", "a matrix of low rank added to each layer's")
+    >>> [component.name for component in diffkit_adaptations()]
+    ['lora']
+    """
+    raise NotImplementedError
+
+
+@hookspec(contract=1)
 def diffkit_trackers() -> Iterable[Component]:
     """Register trackers: choices for ``tracker=NAME``.
 

@@ -36,6 +36,7 @@ KINDS: dict[str, Kind] = {
         Kind("encoder", "diffkit_encoders", "diffkit-audio"),
         Kind("augment", "diffkit_augmentations", "diffkit-image"),
         Kind("optim", "diffkit_optimizers", "diffkit-training", required=True),
+        Kind("adapt", "diffkit_adaptations", "diffkit-finetune"),
         Kind("tracker", "diffkit_trackers", "diffkit-training"),
         Kind("callback", "diffkit_callbacks", "diffkit-training"),
         Kind("recipe", "diffkit_recipes", "diffkit"),

@@ -1,13 +1,16 @@
 """What a training run is made of besides model and data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from diffkit.contracts.network import DataSpec
+
+if TYPE_CHECKING:
+    from diffkit.denoiser import Denoiser
 
 
 @runtime_checkable
@@ -22,6 +25,29 @@ class Optimizer(Protocol):
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of step ``step`` (from 0) of ``steps``."""
+        ...
+
+
+@runtime_checkable
+class Adaptation(Protocol):
+    """Fine-tuning: where a network starts, and what of it is trained.
+
+    Checkpoints hold the whole network as :meth:`change` leaves it, so a fine-tuned run needs no other run.
+    """
+
+    def change(self, net: nn.Module) -> None:
+        """Change a freshly built network: put layers in, or freeze parameters by ``requires_grad``.
+
+        It is called whenever a run's model is built: to train, to go on and to load. It does the same each time.
+        """
+        ...
+
+    def start(self, denoiser: "Denoiser") -> Sequence[str]:
+        """Give the changed network its first weights, once, before a new training; return what to say, a line each."""
+        ...
+
+    def merge(self, net: nn.Module) -> None:
+        """Turn a changed network back into one of its own kind that computes the same, all of it trainable."""
         ...
 
 

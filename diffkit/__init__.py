@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diffkit.contracts.schedule import Level, derivatives, levels, levels_at
     from diffkit.data.folder import FolderData
     from diffkit.denoiser import Denoiser
+    from diffkit.run.export import export
     from diffkit.run.load import keep, load
     from diffkit.run.model import Model
     from diffkit.run.train import train
@@ -38,6 +39,7 @@ _lazy = {
     "build": "diffkit.catalog",
     "compose": "diffkit.config.compose",
     "derivatives": "diffkit.contracts.schedule",
+    "export": "diffkit.run.export",
     "generator": "diffkit.streams",
     "keep": "diffkit.run.load",
     "levels": "diffkit.contracts.schedule",
@@ -62,6 +64,7 @@ __all__ = [
     "build",
     "compose",
     "derivatives",
+    "export",
     "generator",
     "hookimpl",
     "keep",

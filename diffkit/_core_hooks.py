@@ -12,6 +12,7 @@ def diffkit_commands() -> Iterator[Component]:
     """Register the commands of the core."""
     yield Component("sample", "diffkit.cli.sample:sample", "draw samples from a run")
     yield Component("resume", "diffkit.cli.resume:resume", "go on training a run")
+    yield Component("export", "diffkit.cli.export:export", "a run's model as a folder that needs no data")
     yield Component("plugins", "diffkit.cli.plugins:plugins", "list what is installed, or explain one component")
     yield Component("doctor", "diffkit.cli.doctor:doctor", "check this installation")
     yield Component("completion", "diffkit.cli.completion:completion", "print the completion script of a shell")

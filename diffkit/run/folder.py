@@ -40,6 +40,11 @@ class RunFolder:
         """Where samplings are."""
         return self.path / "samples"
 
+    @property
+    def exported(self) -> bool:
+        """Whether it is no run, but a model that one was exported to."""
+        return (self.path / "model.safetensors").is_file()
+
     @classmethod
     def create(cls, config: DictConfig, folder: Path | None = None) -> "RunFolder":
         """Make the folder of a new run: ``folder``, or ``<out>/<recipe>/<time>``, never one that exists."""

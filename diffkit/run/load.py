@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from torch import Tensor
 
 from diffkit.catalog import build
 from diffkit.config.compose import change, restore
@@ -18,20 +20,21 @@ SAMPLING = frozenset({"sampler", "grid", "guidance", "sample", "seed", "device",
 """What may be changed for sampling a run that is already trained."""
 
 
-def load(run: str | os.PathLike[str] = "last", *words: str) -> Model:
-    """Return the model of a run, with its averaged weights, ready to sample.
+def load(run: str | os.PathLike[str] = "last", *words: str, step: int | None = None) -> Model:
+    """Return the model of a run, with its averaged weights, ready to sample; what fine-tuning put in is merged.
 
     >>> diffkit.load("last").sample(16, label=3, steps=20, seed=0)      # doctest: +SKIP
 
     Args:
-        run: a run's folder, or ``"last"``.
+        run: the folder of a run or of an exported model, or ``"last"``.
         words: changes, as after ``diffkit sample RUN``: ``"sampler=heun"``, ``"sampler.steps=18"``, ``"device=cpu"``.
+        step: of which checkpoint; the newest valid one where none is given.
 
     Raises:
-        DiffkitError: where it is not a run, is damaged, or needs a plugin that is not installed.
+        DiffkitError: where it is not a run, has no such checkpoint, is damaged, or needs a plugin that is not there.
     """
     folder = RunFolder.find(run)
-    model, _ = load_model(folder, read_run(folder, words, SAMPLING, "sample"))
+    model, _ = load_model(folder, read_run(folder, words, SAMPLING, "sample"), step)
     return model
 
 
@@ -75,16 +78,39 @@ def read_specs(folder: RunFolder) -> tuple[DataSpec, DataSpec]:
         raise DiffkitError(f"{folder.path / DATA} lacks {error}; the run is damaged") from error
 
 
-def load_model(folder: RunFolder, config: DictConfig) -> tuple[Model, list[str]]:
-    """Return the model of a run with its newest valid weights, and why newer ones were skipped."""
+def load_model(folder: RunFolder, config: DictConfig, step: int | None = None) -> tuple[Model, list[str]]:
+    """Return the model of a run with the weights of a step or its newest valid ones, and why newer were skipped."""
     model = Model(config, *read_specs(folder))
     model.path = folder.path
-    found, tensors, _, skipped = checkpoint.newest(folder.checkpoints, ("model", "ema"))
+    found, weights, model.step, skipped = _weights(folder, step)
+    net = model.denoiser.net
     try:
-        model.denoiser.net.load_state_dict({**tensors["model"], **tensors["ema"]})
+        net.load_state_dict(weights)
     except RuntimeError as error:
         raise DiffkitError(
             f"the weights in {found} do not fit the network that {folder.path / CONFIG} describes "
             f"({' '.join(str(error).split())[:200]})"
         ) from error
+    if model.adaptation is not None:
+        model.adaptation.merge(net)
     return model, skipped
+
+
+def _weights(folder: RunFolder, step: int | None) -> tuple[Path, dict[str, Tensor], int, list[str]]:
+    """Return where the weights to sample with are, the weights, their step, and why newer ones were skipped."""
+    skipped: list[str] = []
+    if step is not None:
+        found = folder.checkpoints / f"step-{step:08d}"
+        if not found.is_dir():
+            there = [path.name[5:].lstrip("0") for path in reversed(checkpoint.steps(folder.checkpoints))]
+            raise DiffkitError(
+                f"{folder.path} has no checkpoint of step {step}; it has {', '.join(there) or 'none'}, of which the "
+                f"last is taken where no step is given"
+            )
+        tensors, numbers = checkpoint.read(found, ("model", "ema"))
+    elif folder.exported:
+        found = folder.path
+        tensors, numbers = checkpoint.read(found, ("model",))
+    else:
+        found, tensors, numbers, skipped = checkpoint.newest(folder.checkpoints, ("model", "ema"))
+    return found, {**tensors["model"], **tensors.get("ema", {})}, numbers["step"], skipped

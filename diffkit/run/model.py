@@ -11,6 +11,7 @@ from diffkit.catalog import build
 from diffkit.contracts.data import Encoder, Modality
 from diffkit.contracts.network import DataSpec
 from diffkit.contracts.sampling import Denoise, Grid, Guidance, Sampler
+from diffkit.contracts.training import Adaptation
 from diffkit.denoiser import Denoiser
 from diffkit.errors import DiffkitError, did_you_mean, listing
 from diffkit.streams import Streams
@@ -29,15 +30,21 @@ class Model:
 
     Attributes:
         path: the folder of the run that the model was loaded from.
+        step: how long its weights were trained.
+        adaptation: what changed the network once it was built.
     """
 
     def __init__(self, config: Any, spec: DataSpec, latent: DataSpec) -> None:
         self.config, self.spec, self.latent = config, spec, latent
         self.path: Path | None = None
+        self.step = 0
         self.device = device_of(config.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             net = build("net", config.net, spec=latent)
+            self.adaptation: Adaptation | None = self._optional("adapt", latent)
+            if self.adaptation is not None:
+                self.adaptation.change(net)
         net.spec = latent
         optional = {
             kind: build(kind, config.get(kind), spec=latent)

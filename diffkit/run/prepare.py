@@ -16,6 +16,7 @@ from diffkit.contracts.data import Dataset
 from diffkit.contracts.network import DataSpec
 from diffkit.data.stream import BatchStream, fetch
 from diffkit.errors import DiffkitError
+from diffkit.run.folder import RunFolder
 from diffkit.run.model import Model
 from diffkit.streams import generator
 from diffkit.training import Trainer
@@ -25,7 +26,7 @@ MEASURED = 1024
 
 
 def settled_config(config: DictConfig, dataset: Dataset) -> DictConfig:
-    """Return the config with the data's own modality where none was chosen, and the data's path in full."""
+    """Return the config with the data's own modality where none was chosen, and paths in full."""
     chosen = config.get("modality")
     if chosen is not None and chosen.name.rpartition(".")[2] != dataset.modality:
         raise DiffkitError(
@@ -38,6 +39,8 @@ def settled_config(config: DictConfig, dataset: Dataset) -> DictConfig:
         settled.modality = OmegaConf.structured(node("modality", dataset.modality))
     if settled.data.get("path"):  # a run may be resumed from another folder
         settled.data.path = str(Path(settled.data.path).expanduser().resolve())
+    if settled.get("adapt") and settled.adapt.get("run"):
+        settled.adapt.run = str(RunFolder.find(settled.adapt.run).path.resolve())
     return settled
 
 

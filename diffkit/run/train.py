@@ -55,6 +55,7 @@ def start(config: DictConfig, path: Path | None = None) -> Run:
     config = settled_config(config, dataset)
     data, latent = measured_specs(config, dataset)
     model = Model(config, data, latent)
+    adapted = model.adaptation.start(model.denoiser) if model.adaptation is not None else ()
     trainer = make_trainer(config, model, dataset)
     try_item(model, dataset)
     try_network(model)
@@ -68,10 +69,14 @@ def start(config: DictConfig, path: Path | None = None) -> Run:
         except DiffkitError:
             shutil.rmtree(folder.path, ignore_errors=True)
             raise
-        parameters = sum(p.numel() for p in trainer.parameters)
+        parameters = sum(p.numel() for p in model.denoiser.net.parameters())
+        trained = sum(p.numel() for p in trainer.parameters)
+        share = f" ({trained / 1e6:.3g} M trained)" if trained < parameters else ""
         print(f"run      {folder.path}")
         print(f"data     {config.data.name}: {len(dataset)} items of {data.channels} x {by(data.shape)}")
-        print(f"model    {config.net.name}, {parameters / 1e6:.3g} M parameters, on {model.device}", flush=True)
+        print(f"model    {config.net.name}, {parameters / 1e6:.3g} M parameters{share}, on {model.device}", flush=True)
+        for line in adapted:
+            print(f"adapt    {line}")
         return _carry_on(folder, model, trainer)
 
 

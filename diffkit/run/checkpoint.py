@@ -48,6 +48,15 @@ class Writer:
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
 
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for what is being written; an error that ended the block is not hidden by one of writing."""
+        self._pool.shutdown()
+        if kind is None:
+            self.wait()
+
     def save(self, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any]) -> None:
         """Copy the state, and write it while training goes on; wait first for the checkpoint before.
 

@@ -1,46 +1,83 @@
-"""The exponential moving average of a network's parameters, which samples are drawn with."""
+"""Averages of a network's parameters over its training: what samples are drawn with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from diffkit.profiles import exponent, newest_weight
+
 
 class EMA:
-    """An average of parameters with decay ``decay``, faster in the first steps: min(decay, (1 + k) / (10 + k)).
+    """Exponential and power-function averages of parameters, side by side; the first is what samples are drawn with.
+
+    An exponential one with decay d is faster in the first steps: min(d, (1 + k) / (10 + k)). A power-function one, of
+    which :mod:`diffkit.profiles` says more, is given by its relative length.
 
     Args:
         net: the network whose parameters are averaged; buffers are not.
-        decay: in [0, 1); 0 follows the parameters.
+        decays: one or several, in [0, 1); 0 follows the parameters.
+        lengths: relative lengths, above 0 and below 0.2887, such as 0.05 and 0.1.
+
+    Raises:
+        DiffkitError: where a length is out of range.
     """
 
-    def __init__(self, net: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self._live: Sequence[Tensor] = [p.detach() for p in net.parameters()]
+    def __init__(self, net: nn.Module, decays: float | Sequence[float], lengths: Sequence[float] = ()) -> None:
+        first, *others = [decays] if isinstance(decays, int | float) else decays
+        self._shares: dict[str, Callable[[int], float]] = {"ema": partial(_exponential, first)}
+        self._shares |= {decay_file(decay): partial(_exponential, decay) for decay in others}
+        self._powers = {length_file(length): partial(_power, exponent(length)) for length in lengths}
+        self._shares |= self._powers
         self.names = [name for name, _ in net.named_parameters()]
-        self.average: list[Tensor] = [p.clone() for p in self._live]
+        self._live: list[Tensor] = [p.detach() for p in net.parameters()]
+        self.averages = {file: [p.clone() for p in self._live] for file in self._shares}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move the average towards the parameters after step ``step`` (from 0)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.average, list(self._live), 1 - decay)
+        """Move the averages towards the parameters after step ``step`` (from 0)."""
+        for file, share in self._shares.items():
+            torch._foreach_lerp_(self.averages[file], self._live, share(step))
 
     @contextmanager
     def swapped(self) -> Iterator[None]:
-        """Put the average into the network for a while."""
+        """Put the first average into the network for a while."""
         kept = [p.clone() for p in self._live]
-        torch._foreach_copy_(list(self._live), self.average)
+        torch._foreach_copy_(self._live, self.averages["ema"])
         try:
             yield
         finally:
-            torch._foreach_copy_(list(self._live), kept)
+            torch._foreach_copy_(self._live, kept)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the average by parameter name."""
-        return dict(zip(self.names, self.average, strict=True))
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """Return the averages by file and parameter name: ``ema``, the first; ``ema-<decay>``; ``length-<length>``."""
+        return {file: dict(zip(self.names, average, strict=True)) for file, average in self.averages.items()}
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Take the average over from :meth:`state`."""
-        torch._foreach_copy_(self.average, [state[name] for name in self.names])
+    def snapshot(self) -> dict[str, dict[str, Tensor]]:
+        """Return the power-function ones of :meth:`state`, which a later choice of a length is made from."""
+        return {file: tensors for file, tensors in self.state().items() if file in self._powers}
+
+    def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take the averages over from :meth:`state`."""
+        for file, average in self.averages.items():
+            torch._foreach_copy_(average, [state[file][name] for name in self.names])
+
+
+def decay_file(decay: float) -> str:
+    """Return the name in checkpoints of an exponential average besides the first."""
+    return f"ema-{decay}"
+
+
+def length_file(length: float) -> str:
+    """Return the name in checkpoints of a power-function average."""
+    return f"length-{length}"
+
+
+def _exponential(decay: float, step: int) -> float:
+    return 1 - min(decay, (1 + step) / (10 + step))
+
+
+def _power(gamma: float, step: int) -> float:
+    return newest_weight(gamma, step + 1)

@@ -94,7 +94,7 @@ MORE_WORDS = {
     "a misspelt key with a plus": ("+train.stpes=3", "did you mean 'steps'"),
     "a fraction for a whole number": ("train.steps=1.5", "train.steps=1.5 does not fit: train.steps is a whole number"),
     "sampler.steps=0": ("sampler.steps=0", ["sampler 'midpoint'", "steps=0"]),
-    "a decay out of range": ("train.ema=1", "train.ema=1.0 is out of range"),
+    "a decay out of range": ("train.ema=1", "train.ema=1 is out of range"),
     "a batch of none": ("train.batch_size=0", "train.batch_size=0 is out of range"),
     "a precision there is not": ("precision=fp7", "give one of fp32, bf16"),
     "a required group set to null": ("net=null", "leaves the run without a net"),

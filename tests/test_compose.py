@@ -119,8 +119,11 @@ class TestCompose:
             ("~train", "'~train' takes away what has to have a value; set it instead: train=VALUE"),
             ("~seed", "'~seed' takes away what has to have a value; set it instead: seed=VALUE"),
             ("precision=fp8", "precision=fp8 is unknown; give one of fp32, bf16"),
-            ("train.ema=1", "train.ema=1.0 is out of range"),
+            ("train.ema=1", "train.ema=1 is out of range"),
             ("train.ema=nan", "train.ema=nan is out of range"),
+            ("train.ema=[0.9,1]", "give a decay from 0 to below 1, or a list of several"),
+            ("train.ema=[]", r"train.ema=\[\] is out of range"),
+            ("train.ema_lengths=[0.3]", "give relative lengths above 0 and below 0.2886"),
             ("train.clip=nan", "train.clip=nan is out of range"),
             ("a b", "a b"),
             ("seed=[", r"'seed=\[' is not KEY=VALUE"),
@@ -139,7 +142,7 @@ class TestCompose:
 
     @pytest.mark.parametrize(("key", "least"), AT_LEAST.items())
     def test_every_plain_number_has_a_least_value(self, key, least):
-        assert diffkit.compose(SPIRALS, f"{key}={least:g}" if key != "train.ema" else key + "=0")
+        assert diffkit.compose(SPIRALS, f"{key}={least:g}")
         with pytest.raises(DiffkitError, match=f"{key}=.* is out of range; give {least:g} or more"):
             diffkit.compose(SPIRALS, f"{key}={least - 1:g}")
 

@@ -14,10 +14,11 @@ class Progress:
         what: a word for the work, such as "train".
         total: the last step's number.
         start: the step that is already done.
+        quiet: whether nothing is shown.
     """
 
-    def __init__(self, what: str, total: int, start: int = 0) -> None:
-        self.what, self.total, self.start = what, total, start
+    def __init__(self, what: str, total: int, start: int = 0, *, quiet: bool = False) -> None:
+        self.what, self.total, self.start, self.quiet = what, total, start, quiet
         self._bar: Any = None
         self._task: Any = None
         self._began = time.monotonic()
@@ -25,7 +26,7 @@ class Progress:
         self._next_line = start + self._every
 
     def __enter__(self) -> "Progress":
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not self.quiet:
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
             self._bar = Progress(
@@ -54,7 +55,7 @@ class Progress:
         said = "  ".join([*(f"{name} {value:.4g}" for name, value in values.items()), f"{self.rate(step):.3g}/s"])
         if self._bar is not None:
             self._bar.update(self._task, completed=step, said=said)
-        elif step >= self._next_line or step == self.total:
+        elif not self.quiet and (step >= self._next_line or step == self.total):
             left = (self.total - step) / max(self.rate(step), 1e-9)
             print(f"{self.what} {step}/{self.total}  {said}  {left:.0f} s left", flush=True)
             while self._next_line <= step:

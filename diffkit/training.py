@@ -1,6 +1,6 @@
 """The training loop: a generator that takes a step, says how it went, and leaves the rest to the caller."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,15 @@ from diffkit.contracts.training import Optimizer
 from diffkit.data.stream import BatchStream
 from diffkit.denoiser import Denoiser
 from diffkit.ema import EMA
+from diffkit.errors import DiffkitError
+from diffkit.guard import Guard
+from diffkit.parallel import ALONE, Ranks, loss_of, parted, sharded, whole
 from diffkit.streams import generator, key
+
+BLOCK = 32
+"""How many items of a batch share a stream of noise."""
+AFRESH = 1 << 24
+"""How much further in the data a training goes on after a failure, so that it meets other batches."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,16 @@ class Trainer:
         steps: the last step's number.
         seed: of times, noise, dropout and augmentation.
         clip: the largest norm of the gradient; 0 does not clip.
-        ema: the decay of the parameters' average.
-        precision: ``"fp32"``, or ``"bf16"`` for autocast.
+        ema: the decay of the parameters' average, or of several.
+        ema_lengths: relative lengths of power-function averages beside them; see :class:`~diffkit.ema.EMA`.
+        precision: ``"fp32"``, or ``"bf16"`` or ``"fp16"`` for autocast; the latter scales the loss.
         encoder: data to latents, where the denoiser models latents.
         augment: a random change of each batch.
+        micro_batch: how many items are taken through the network at once, with the gradients added up; 0 takes the
+            whole batch, and ``"auto"`` as many as fit into memory.
+        spike: how far beyond the usual a gradient's norm lets a step be left out; see :class:`~diffkit.guard.Guard`.
+        ranks: the processes that train together.
+        parallel: how: ``"ddp"`` or ``"fsdp"``.
     """
 
     def __init__(
@@ -51,10 +65,15 @@ class Trainer:
         steps: int,
         seed: int = 0,
         clip: float = 1.0,
-        ema: float = 0.999,
+        ema: float | Sequence[float] = 0.999,
+        ema_lengths: Sequence[float] = (),
         precision: str = "fp32",
         encoder: Encoder | None = None,
         augment: Augmentation | None = None,
+        micro_batch: int | str = 0,
+        spike: float = 0.0,
+        ranks: Ranks = ALONE,
+        parallel: str = "ddp",
     ) -> None:
         self.denoiser, self.stream, self.optimizer = denoiser, stream, optimizer
         self.steps, self.seed, self.clip = steps, seed, clip
@@ -63,19 +82,33 @@ class Trainer:
         trained = denoiser.net
         if any(p.requires_grad for p in self.weighting.parameters()):
             trained = nn.ModuleDict({"net": denoiser.net, "weighting": self.weighting})
-        self.parameters = [p for p in trained.parameters() if p.requires_grad]
         self.device = next(denoiser.net.parameters()).device
+        self.ranks, self.batch_size, self.micro_batch = ranks, stream.batch_size, micro_batch
+        self.losses = loss_of(denoiser, ranks, parallel, precision)
+        self.parameters = [p for p in trained.parameters() if p.requires_grad]
+        self.in_shards = sharded(self.parameters)
         self.torch_optimizer = optimizer.create(trained)
-        self.average = EMA(denoiser.net, ema)
+        self.average = EMA(denoiser.net, ema, ema_lengths)
         self.told = denoiser.spec.told if denoiser.spec else ()
-        self.step = 0
+        self.guard = Guard(spike, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.step = self.failures = self.first = 0
+        self._rows = ranks.share(self.batch_size)
         self._noise_generator = torch.Generator(self.device)
+        self._asks_on_device = bool(self.torch_optimizer.defaults.get("fused")) and not self.in_shards
 
     def run(self) -> Iterator[Step]:
-        """Train from ``self.step`` to ``self.steps``, yielding after each step; stop by not asking for the next."""
+        """Train from ``self.step`` to ``self.steps``, yielding after each step; stop by not asking for the next.
+
+        Raises:
+            DiffkitError: where a batch does not fit into memory.
+        """
         self.denoiser.train()
+        self.first = self.step + 1
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
+            if self.micro_batch == "auto":
+                self.micro_batch = self._fitting()
             while self.step < self.steps:
                 taken = self._take()
                 self.step += 1
@@ -83,23 +116,67 @@ class Trainer:
 
     def _take(self) -> Step:
         x0, cond = self._batch()
-        t = self.denoiser.draw_times(len(x0), generator(self.seed, "times", self.step))
-        self._noise_generator.manual_seed(key(self.seed, "noise", self.step))
-        noise = self.denoiser.draw_noise(x0, self._noise_generator)
-        self._seed_network(key(self.seed, "net", self.step))
+        t = self.denoiser.draw_times(self.batch_size, generator(*self._for("times")))
+        t = t[self._rows.start : self._rows.stop]
+        self._seed_network(key(*self._for("net"), self.ranks.rank))
 
         lr = self.optimizer.rate(self.step, self.steps)
         for group in self.torch_optimizer.param_groups:
             group["lr"] = lr
         self.torch_optimizer.zero_grad(set_to_none=True)
-        with autocast(self.precision, self.device):
-            loss = self.denoiser.loss(x0, t=t, noise=noise, **cond)
-        loss.backward()  # type: ignore[no-untyped-call]
+        try:
+            loss = self._backward(x0, t, cond, int(self.micro_batch) or len(x0))
+        except RuntimeError as error:
+            raise self._too_large(error) from error
+        self.scaler.unscale_(self.torch_optimizer)
         limit = self.clip if self.clip > 0 else float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit)
-        self.torch_optimizer.step()
+        norm = whole({"norm": norm})["norm"]
+        self._apply(self.guard.bad(norm))
         self.average.update(self.step)
-        return Step(self.step + 1, loss.detach(), norm, lr)
+        return Step(self.step + 1, loss, norm, lr)
+
+    def _backward(self, x0: Tensor, t: Tensor, cond: dict[str, Tensor], micro: int, join: bool = True) -> Tensor:
+        """Add up the gradients of the mean loss, ``micro`` items at a time; return that loss."""
+        n, total = len(x0), torch.zeros((), device=self.device)
+        for start in range(0, n, micro):
+            rows = slice(start, min(start + micro, n))
+            noise = self._noise(x0, rows)
+            told = {name: value[rows] for name, value in cond.items()}
+            with self.losses.joined(join and rows.stop == n):
+                with autocast(self.precision, self.device):
+                    loss = self.losses(x0[rows], t[rows], noise, told).sum() / n
+                self.scaler.scale(loss).backward()
+            total += loss.detach()
+        return total
+
+    def _apply(self, bad: Tensor) -> None:
+        """Take the step unless it is ``bad``: a fused optimizer asks on the device, others wait for the answer."""
+        optimizer: Any = self.torch_optimizer
+        if self._asks_on_device:
+            optimizer.found_inf, optimizer.grad_scale = bad, None
+            optimizer.step()
+        elif not bad:
+            optimizer.step()
+        self.scaler.update()
+
+    def _noise(self, x0: Tensor, rows: slice) -> Tensor:
+        """Return noise for some rows of this rank's batch: every ``BLOCK`` of the whole batch has its own stream.
+
+        So it is the same however the batch is divided, among ranks or in time.
+        """
+        first, last = self._rows.start + rows.start, self._rows.start + rows.stop
+        drawn = []
+        for start in range(first // BLOCK * BLOCK, last, BLOCK):
+            self._noise_generator.manual_seed(key(*self._for("noise"), start))
+            like = x0[:1].expand(min(BLOCK, self.batch_size - start), *x0.shape[1:])
+            block = self.denoiser.draw_noise(like, self._noise_generator)
+            drawn.append(block[max(0, first - start) : last - start])
+        return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+
+    def _for(self, what: str) -> tuple[int | str, ...]:
+        """Return the key of a random stream of this step; a step that is taken again after a failure has another."""
+        return (self.seed, what, self.step) if not self.failures else (self.seed, what, self.step, self.failures)
 
     def _seed_network(self, seed: int) -> None:
         # Not torch.manual_seed: without a GPU that queues a call, with a traceback, for each kind of device.
@@ -110,17 +187,44 @@ class Trainer:
             torch.mps.manual_seed(seed)
 
     def _batch(self) -> tuple[Tensor, dict[str, Tensor]]:
-        x, cond = self.stream.batch(self.step)
+        x, cond = self.stream.batch(self.step + self.failures * AFRESH)
         if self.augment is not None:
-            x = self.augment(x, generator(self.seed, "augment", self.step))
+            x = self.augment(x, generator(*self._for("augment"), self.ranks.rank))
         x = x.to(self.device, non_blocking=True)
         if self.encoder is not None:
             with torch.no_grad():
                 x = self.encoder.encode(x)
         return x, {name: value.to(self.device, non_blocking=True) for name, value in cond.items() if name in self.told}
 
+    def _fitting(self) -> int:
+        """Return the largest micro-batch, halved from the whole, that fits into memory on every rank."""
+        x0, cond = self._batch()
+        t = self.denoiser.draw_times(len(x0), generator(self.seed, "fitting"))
+        micro = len(x0)
+        while True:
+            try:
+                self._backward(x0[:micro], t[:micro], {k: v[:micro] for k, v in cond.items()}, micro, join=False)
+            except RuntimeError as error:
+                if not _out_of_memory(error) or micro == 1:
+                    raise self._too_large(error) from error
+                micro = -(-micro // 2)
+            else:
+                return self.ranks.least(micro)
+            finally:
+                self.torch_optimizer.zero_grad(set_to_none=True)
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+
+    def _too_large(self, error: RuntimeError) -> Exception:
+        if not _out_of_memory(error):
+            return error
+        return DiffkitError(
+            f"a batch of {len(self._rows)} items does not fit into the memory of {self.device}; take it in parts, "
+            f"which changes nothing else: train.micro_batch=auto, or a number"
+        )
+
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return all tensors of the state, by file and name: the network's, their average's and the optimizer's.
+        """Return all tensors of the state, by file and name: the network's, their averages' and the optimizer's.
 
         Those of a weighting that learns come besides.
         """
@@ -130,9 +234,9 @@ class Trainer:
             for name, value in values.items()
             if isinstance(value, Tensor)
         }
-        files = {"model": self.denoiser.net.state_dict(), "ema": self.average.state(), "optimizer": moments}
+        files = {"model": self.denoiser.net.state_dict(), **self.average.state(), "optimizer": moments}
         learned = self.weighting.state_dict()
-        return {**files, "weighting": learned} if learned else files
+        return {file: whole(values) for file, values in (files | ({"weighting": learned} if learned else {})).items()}
 
     def numbers(self) -> dict[str, Any]:
         """Return the rest of the state, as JSON: the step, and what of the optimizer's state is no tensor."""
@@ -141,24 +245,38 @@ class Trainer:
             str(index): {name: value for name, value in values.items() if not isinstance(value, Tensor)}
             for index, values in state["state"].items()
         }
-        return {"step": self.step, "optimizer": {"plain": plain, "groups": state["param_groups"]}}
+        return {
+            "step": self.step,
+            "failures": self.failures,
+            "optimizer": {"plain": plain, "groups": state["param_groups"]},
+            "guard": self.guard.state(),
+            "scaler": self.scaler.state_dict(),
+        }
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
         """Take over the state that :meth:`tensors` and :meth:`numbers` gave."""
-        self.denoiser.net.load_state_dict(tensors["model"])
-        self.average.load(tensors["ema"])
+        net = self.denoiser.net
+        net.load_state_dict(parted(tensors["model"], net.state_dict()))
+        self.average.load({file: parted(tensors[file], now) for file, now in self.average.state().items()})
         self.weighting.load_state_dict(tensors.get("weighting", {}))
+        like = [p for group in self.torch_optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in numbers["optimizer"]["plain"].items()}
         for name, value in tensors["optimizer"].items():
             index, _, field = name.partition(".")
-            state[int(index)][field] = value
+            state[int(index)][field] = parted({field: value}, {field: like[int(index)]})[field]
         groups = [dict(group) for group in numbers["optimizer"]["groups"]]
         self.torch_optimizer.load_state_dict({"state": state, "param_groups": groups})
-        self.step = numbers["step"]
+        self.guard.load(numbers["guard"])
+        self.scaler.load_state_dict(numbers["scaler"])
+        self.step, self.failures = numbers["step"], numbers["failures"]
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """Return the context that runs a network in ``precision``."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

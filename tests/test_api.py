@@ -34,7 +34,7 @@ def test_every_public_name_can_be_imported_and_is_documented():
 
 def test_train_gives_the_run_that_ended(run):
     assert run.step == 8
-    assert run.stopped_by is None
+    assert run.status == 0
     assert run.sheet.is_file()
     assert run.path in run.sheet.parents
 

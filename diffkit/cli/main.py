@@ -133,7 +133,7 @@ def _job(config: "DictConfig") -> int:
     swept = hydra_config.mode == RunMode.MULTIRUN
     finished = finish(config, hydra_config.runtime.choices)
     ended = start(finished, Path(os.path.relpath(hydra_config.runtime.output_dir)) if swept else None)
-    return 0 if ended.stopped_by is None else 128 + ended.stopped_by
+    return ended.status
 
 
 def _own_keys(flags: Sequence[str]) -> list[str]:

@@ -10,5 +10,4 @@ def resume(words: Sequence[str]) -> int:
     run, rest = run_word("resume", words, "train.steps=4000")
     from diffkit.run.train import resume as resume_run
 
-    ended = resume_run(run, *rest)
-    return 0 if ended.stopped_by is None else 128 + ended.stopped_by
+    return resume_run(run, *rest).status

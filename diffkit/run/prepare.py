@@ -16,6 +16,7 @@ from diffkit.contracts.data import Dataset
 from diffkit.contracts.network import DataSpec
 from diffkit.data.stream import BatchStream, fetch
 from diffkit.errors import DiffkitError
+from diffkit.parallel import Ranks
 from diffkit.run.folder import RunFolder
 from diffkit.run.model import Model
 from diffkit.streams import generator
@@ -68,9 +69,9 @@ def _deviation(x: torch.Tensor) -> float:
     return max(x.double().std().item(), 1e-3)
 
 
-def make_trainer(config: DictConfig, model: Model, dataset: Dataset) -> Trainer:
+def make_trainer(config: DictConfig, model: Model, dataset: Dataset, ranks: Ranks) -> Trainer:
     """Return the trainer that a config describes, at step 0."""
-    return Trainer(
+    trainer = Trainer(
         model.denoiser,
         BatchStream(dataset, config.train.batch_size, config.seed),
         build("optim", config.optim),
@@ -78,10 +79,18 @@ def make_trainer(config: DictConfig, model: Model, dataset: Dataset) -> Trainer:
         seed=config.seed,
         clip=config.train.clip,
         ema=config.train.ema,
+        ema_lengths=config.train.ema_lengths,
         precision=config.precision,
         encoder=model.encoder,
         augment=build("augment", config.augment) if config.get("augment") is not None else None,
+        micro_batch=config.train.micro_batch,
+        spike=config.train.spike,
+        ranks=ranks,
+        parallel=config.parallel,
     )
+    if config.train.compile:
+        model.denoiser.net.compile()
+    return trainer
 
 
 def try_item(model: Model, dataset: Dataset) -> None:

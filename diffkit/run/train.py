@@ -16,7 +16,6 @@ from diffkit.data.split import split
 from diffkit.errors import DiffkitError
 from diffkit.parallel import Ranks, join_ranks
 from diffkit.run import checkpoint, lock
-from diffkit.run.checkpoint import Writer
 from diffkit.run.folder import DATA, LOCKED, RunFolder
 from diffkit.run.life import Life, Run
 from diffkit.run.load import read_run, read_specs
@@ -61,7 +60,8 @@ def start(config: DictConfig, path: Path | None = None) -> Run:
             share = f" ({trained / 1e6:.3g} M trained)" if trained < size else ""
             print(f"run      {folder.path}")
             print(f"data     {config.data.name}: {len(dataset)} items of {data.channels} x {by(data.shape)}")
-            print(f"model    {config.net.name}, {size / 1e6:.3g} M parameters{share}, on {_where(model, ranks, config)}")
+            where = f"{model.device}" + (f", {ranks.size} ranks by {config.parallel}" if ranks.size > 1 else "")
+            print(f"model    {config.net.name}, {size / 1e6:.3g} M parameters{share}, on {where}")
             for line in adapted:
                 print(f"adapt    {line}")
         return Life(folder, model, trainer, _validation(config, model, trainer, held_out)).run()
@@ -90,7 +90,7 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
             )
         try:
             trainer.restore(tensors, numbers)
-        except (RuntimeError, KeyError, ValueError) as error:
+        except Exception as error:  # a state may be anything
             raise DiffkitError(f"{found} does not fit this run ({' '.join(str(error).split())[:200]})") from error
         if ranks.first:
             for reason in (*skipped, *lock.changes(folder.read_json(LOCKED), config)):
@@ -123,7 +123,3 @@ def _begin(folder: RunFolder, config: DictConfig, data: DataSpec, latent: DataSp
     except DiffkitError:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
-
-
-def _where(model: Model, ranks: Ranks, config: DictConfig) -> str:
-    return f"{model.device}" + (f", {ranks.size} ranks by {config.parallel}" if ranks.size > 1 else "")

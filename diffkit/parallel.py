@@ -1,0 +1,219 @@
+"""Ranks: the processes that train one model together, each on its share of every batch.
+
+torchrun starts them and torch's own DDP and FSDP2 join their gradients; here is what a loop needs to know of it. A run
+by one process is a run by one rank, so there is no second path.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from diffkit.denoiser import Denoiser
+from diffkit.errors import DiffkitError
+
+PATIENCE = timedelta(minutes=30)
+"""How long ranks wait for one that samples or saves before they give it up."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of the processes this one is, and what they do together.
+
+    Attributes:
+        rank: this process's number, from 0; rank 0 alone prints and writes.
+        size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that prints and writes."""
+        return self.rank == 0
+
+    def share(self, batch: int) -> range:
+        """Return which rows of a batch of ``batch`` are this rank's.
+
+        Raises:
+            DiffkitError: where they cannot be shared out evenly.
+        """
+        if batch % self.size:
+            raise DiffkitError(
+                f"a batch of {batch} cannot be shared out evenly among {self.size} ranks; give a multiple: "
+                f"train.batch_size={-(-batch // self.size) * self.size}"
+            )
+        rows = batch // self.size
+        return range(self.rank * rows, (self.rank + 1) * rows)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a value over the ranks."""
+        return self._reduced(value, dist.ReduceOp.SUM) / self.size if self.size > 1 else value
+
+    def least(self, value: int) -> int:
+        """Return the smallest of a number over the ranks."""
+        return int(self._reduced(torch.tensor(value, device=_device()), dist.ReduceOp.MIN)) if self.size > 1 else value
+
+    def any(self, said: bool) -> bool:
+        """Return whether any rank says so."""
+        return -self.least(-int(said)) > 0
+
+    def told(self, value: Any) -> Any:
+        """Return what rank 0 has for ``value``: words or numbers."""
+        if self.size == 1:
+            return value
+        told = [value]
+        dist.broadcast_object_list(told, src=0)
+        return told[0]
+
+    def wait(self) -> None:
+        """Wait until every rank is here."""
+        self.least(0)
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Let rank 0 do something before the others do it."""
+        if not self.first:
+            self.wait()
+        yield
+        if self.first:
+            self.wait()
+
+    def _reduced(self, value: Tensor, how: Any) -> Tensor:
+        value = value.detach().clone()
+        dist.all_reduce(value, how)
+        return value
+
+
+ALONE = Ranks()
+
+
+@cache
+def join_ranks() -> Ranks:
+    """Return the ranks that torchrun started, joined; one alone where it did not.
+
+    NCCL carries what is on GPUs, of which each rank gets its own, and gloo what is on hosts.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return ALONE
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    return Ranks(dist.get_rank(), size)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+class Loss(nn.Module):
+    """A denoiser's losses as a module's forward pass, which is what DDP joins."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, x0: Tensor, t: Tensor, noise: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        """Return the loss of each item, ``(batch,)``."""
+        return self.denoiser.losses(x0, t=t, noise=noise, **cond)
+
+    def joined(self, _last: bool) -> AbstractContextManager[Any]:
+        """Return the context of a backward pass: gradients are joined in the last of a step."""
+        return nullcontext()
+
+
+class ReplicatedLoss(Loss):
+    """The same with a whole model on every rank: DDP. Li et al., "PyTorch Distributed" (2020)."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        super().__init__(denoiser)
+        self.ddp = [nn.parallel.DistributedDataParallel(Loss(denoiser), gradient_as_bucket_view=True)]
+
+    def forward(self, x0: Tensor, t: Tensor, noise: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        """Return the loss of each item of this rank, ``(batch,)``."""
+        return self.ddp[0](x0, t, noise, cond)
+
+    def joined(self, last: bool) -> AbstractContextManager[Any]:
+        """Return DDP's own context, which waits with the exchange until the last backward pass of a step."""
+        return nullcontext() if last else self.ddp[0].no_sync()
+
+
+class ShardedLoss(Loss):
+    """The same with parameters, gradients and the optimizer's state in shards, one a rank: FSDP2.
+
+    Every child of a list of layers is a unit that is gathered for its own pass, and the network as a whole another.
+    Zhao et al., "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel" (2023).
+    """
+
+    def __init__(self, denoiser: Denoiser, precision: str) -> None:
+        super().__init__(denoiser)
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+        weighting = denoiser.weighting
+        if isinstance(weighting, nn.Module) and any(p.requires_grad for p in weighting.parameters()):
+            raise DiffkitError(
+                "parallel=fsdp shards the network, but not a weighting that learns; choose another weighting, or "
+                "parallel=ddp"
+            )
+        lower = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        policy = MixedPrecisionPolicy(param_dtype=lower, reduce_dtype=torch.float32 if lower else None)
+        for layers in denoiser.net.modules():
+            if isinstance(layers, nn.ModuleList):
+                for layer in layers:
+                    if any(True for _ in layer.parameters()):
+                        fully_shard(layer, mp_policy=policy)
+        fully_shard(denoiser.net, mp_policy=policy)
+
+    def joined(self, last: bool) -> AbstractContextManager[Any]:
+        """Say whether the backward pass to come reduces gradients."""
+        self.denoiser.net.set_requires_gradient_sync(last)
+        return nullcontext()
+
+
+def loss_of(denoiser: Denoiser, ranks: Ranks, parallel: str, precision: str) -> Loss:
+    """Return the losses of a denoiser as ``parallel`` joins them: ``ddp`` or ``fsdp``."""
+    if ranks.size == 1:
+        return Loss(denoiser)
+    return ShardedLoss(denoiser, precision) if parallel == "fsdp" else ReplicatedLoss(denoiser)
+
+
+def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with those in shards gathered from all ranks, every one of which has to ask."""
+    return {name: value.full_tensor() if isinstance(value, _sharded()) else value for name, value in tensors.items()}
+
+
+def parted(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return whole tensors in shards where their namesakes in ``like``, of the same shapes, are."""
+    return {name: _parted(value, like[name]) if name in like else value for name, value in tensors.items()}
+
+
+def _parted(value: Tensor, like: Tensor) -> Tensor:
+    if not isinstance(like, _sharded()) or value.shape != like.shape:
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+
+
+def sharded(tensors: Iterable[Tensor]) -> bool:
+    """Return whether any of them is in shards."""
+    return any(isinstance(value, _sharded()) for value in tensors)
+
+
+@cache
+def _sharded() -> type | tuple[()]:
+    """Return the type of tensors in shards; none where nothing can be in shards, which saves its import."""
+    if not dist.is_initialized():
+        return ()
+    from torch.distributed.tensor import DTensor
+
+    return DTensor

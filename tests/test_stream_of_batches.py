@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffkit import DataSpec
-from diffkit.data.stream import BatchStream, fetch
+from diffkit.data.fetch import fetch
+from diffkit.data.stream import BatchStream
 
 
 class Numbers:

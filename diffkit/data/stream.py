@@ -1,55 +1,79 @@
 """The stream of training batches: endless, shuffled, and a function of (seed, position) alone."""
 
-from collections.abc import Mapping
-
-import torch
-from torch import Tensor
+from copy import copy
 
 from diffkit.contracts.data import Dataset
-from diffkit.streams import generator
+from diffkit.data.fetch import Batch, blank, fetch
+from diffkit.data.order import Order, shares
+from diffkit.data.workers import PATIENCE, Workers
+from diffkit.errors import DiffkitError
 
 
 class BatchStream:
-    """Batches of a data set, by step.
+    """Batches of a data set, by step: step k takes the places k·batch_size and on of one :class:`Order` of all items.
 
-    Every epoch is one permutation, drawn from (seed, epoch); step k takes positions k·batch_size and on. So a
-    resumed run needs no state to see the batches it would have seen.
+    What a batch holds depends on (seed, step) and not on who fetches it: neither on the number of ranks, whose shares
+    side by side are the batch, nor on the number of workers, nor on what was drawn before. So a resumed run needs no
+    state to see the batches it would have seen.
+
+    Args:
+        dataset: what is drawn from.
+        batch_size: of all ranks together.
+        seed: of the order.
+        rank: which share of each batch is returned, rows rank·batch_size/ranks and on.
+        ranks: how many ranks share a batch.
+        balance: draw all classes alike.
+        workers: how many processes fetch batches ahead; 0 fetches each when it is asked for. They start with the first
+            batch; :meth:`close` ends them.
+        pinned: return batches in page-locked memory, from which copies to a GPU are asynchronous.
+        timeout: seconds to wait for a worker before another takes its place.
+
+    Raises:
+        DiffkitError: where ranks would have nothing, or ``balance`` no classes.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int) -> None:
-        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        balance: bool = False,
+        workers: int = 0,
+        pinned: bool = False,
+        timeout: float = PATIENCE,
+    ) -> None:
+        self.dataset, self.batch_size, self.seed, self.pinned = dataset, batch_size, seed, False
+        if batch_size < ranks:
+            raise DiffkitError(f"train.batch_size={batch_size} is less than one item for each of {ranks} ranks")
+        self.rows = range(rank * batch_size // ranks, (rank + 1) * batch_size // ranks)
+        self.order = Order(shares(dataset, balance), seed)
+        self._workers: Workers | None = None
+        if workers:
+            self._workers = Workers(copy(self), blank(dataset.spec, len(self.rows)), workers, timeout)
+        self.pinned = pinned  # here, and not in the workers
 
     def indices(self, step: int) -> list[int]:
-        """Return which items step ``step`` (from 0) trains on."""
-        start, found = step * self.batch_size, []
-        size = len(self.dataset)
-        position, end = start, start + self.batch_size
-        while position < end:
-            epoch, offset = divmod(position, size)
-            take = min(end - position, size - offset)
-            found.append(self._permutation(epoch)[offset : offset + take])
-            position += take
-        return torch.cat(found).tolist()
+        """Return which items this rank's share of step ``step`` (from 0) is made of."""
+        start = step * self.batch_size
+        return self.order.items(start + self.rows.start, start + self.rows.stop)
 
-    def batch(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return items ``(batch, channels, *shape)`` of step ``step``, and what is known of them by name."""
-        return fetch(self.dataset, self.indices(step))
+    def batch(self, step: int) -> Batch:
+        """Return items ``(rows, channels, *shape)`` of step ``step``, and what is known of them by name.
 
-    def _permutation(self, epoch: int) -> Tensor:
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = torch.randperm(len(self.dataset), generator=generator(self.seed, "epoch", epoch))
-        return self._order
+        Raises:
+            DiffkitError: where a batch cost several workers their lives. What the data set raises is raised as it is.
+        """
+        if self._workers is not None:
+            return self._workers.batch(step, self.pinned)
+        x, cond = fetch(self.dataset, self.indices(step))
+        return (
+            (x.pin_memory(), {name: value.pin_memory() for name, value in cond.items()}) if self.pinned else (x, cond)
+        )
 
-
-def fetch(dataset: Dataset, indices: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the items at ``indices``, stacked, and what is known of them: ``label`` (int64) and each condition."""
-    together = getattr(dataset, "__getitems__", None)
-    items = together(indices) if together is not None else [dataset[i] for i in indices]
-    known = [given if isinstance(given, Mapping) else {"label": given} for _, given in items]
-    cond = {"label": torch.tensor([int(given.get("label", 0)) for given in known])}
-    for one in dataset.spec.conditions:
-        missing = one.null(dataset.spec.shape, 1)[0]
-        cond[one.name] = torch.stack([torch.as_tensor(given.get(one.name, missing)).to(missing) for given in known])
-    return torch.stack([x for x, _ in items]), cond
+    def close(self) -> None:
+        """End the workers, if there are any; the next batch starts them again."""
+        if self._workers is not None:
+            self._workers.close()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffkit.contracts.data import Dataset, Modality
 from diffkit.contracts.network import DataSpec
-from diffkit.data.stream import fetch
+from diffkit.data.fetch import fetch
 from diffkit.errors import DiffkitError
 
 LOOKED_AT = 512

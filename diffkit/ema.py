@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from diffkit.parallel import local
 from diffkit.profiles import exponent, newest_weight
 
 
@@ -39,17 +40,17 @@ class EMA:
     def update(self, step: int) -> None:
         """Move the averages towards the parameters after step ``step`` (from 0)."""
         for file, share in self._shares.items():
-            torch._foreach_lerp_(self.averages[file], self._live, share(step))
+            torch._foreach_lerp_(local(self.averages[file]), local(self._live), share(step))
 
     @contextmanager
     def swapped(self) -> Iterator[None]:
         """Put the first average into the network for a while."""
         kept = [p.clone() for p in self._live]
-        torch._foreach_copy_(self._live, self.averages["ema"])
+        torch._foreach_copy_(local(self._live), local(self.averages["ema"]))
         try:
             yield
         finally:
-            torch._foreach_copy_(self._live, kept)
+            torch._foreach_copy_(local(self._live), local(kept))
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Return the averages by file and parameter name: ``ema``, the first; ``ema-<decay>``; ``length-<length>``."""
@@ -62,7 +63,7 @@ class EMA:
     def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take the averages over from :meth:`state`."""
         for file, average in self.averages.items():
-            torch._foreach_copy_(average, [state[file][name] for name in self.names])
+            torch._foreach_copy_(local(average), local(state[file][name] for name in self.names))
 
 
 def decay_file(decay: float) -> str:

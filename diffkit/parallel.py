@@ -204,6 +204,11 @@ def _parted(value: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
+def local(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return this rank's own shards of those in shards, and the others as they are."""
+    return [value.to_local() if isinstance(value, _sharded()) else value for value in tensors]
+
+
 def sharded(tensors: Iterable[Tensor]) -> bool:
     """Return whether any of them is in shards."""
     return any(isinstance(value, _sharded()) for value in tensors)

@@ -18,7 +18,8 @@ class Train:
 
     ``micro_batch`` items pass the network at once, with gradients added up over the batch: 0 is all, ``auto`` what fits
     into memory. ``time`` ends the run, saved, after so long: ``90m``, ``2h``. ``spike`` leaves out steps whose
-    gradient is so many times the usual. ``validate_every`` holds out a share ``held_out`` of data that does not itself
+    gradient is so many times the usual. ``workers`` fetch data beside the training, and ``balance`` draws classes alike
+    often. ``validate_every`` holds out a share ``held_out`` of data that does not itself
     say what is. ``ema`` is a decay, or several, with the first of which samples are drawn; 0 keeps no average.
     ``ema_lengths`` are the relative lengths of averages that are kept at every save, for ``diffkit ema`` to make
     others from.
@@ -29,6 +30,8 @@ class Train:
     micro_batch: Any = 0
     time: str | None = None
     compile: bool = False
+    workers: int = 0
+    balance: bool = False
     clip: float = 1.0
     spike: float = 20.0
     ema: Any = 0.999
@@ -72,6 +75,7 @@ AT_LEAST: dict[str, float] = {
     "train.steps": 1,
     "train.batch_size": 1,
     "train.clip": 0,
+    "train.workers": 0,
     "train.log_every": 1,
     "train.save_every": 0,
     "train.keep": 0,

@@ -76,6 +76,7 @@ class Life:
                 return Run(self.folder.path, self.trainer.step, status=status)
             sheet = self._sample(quiet=False)
         finally:
+            self.trainer.stream.close()
             if self.tracker is not None:
                 self.tracker.close()
         self._say(f"samples  {sheet}")

@@ -14,7 +14,8 @@ from diffkit.catalog import build
 from diffkit.config.source import node
 from diffkit.contracts.data import Dataset
 from diffkit.contracts.network import DataSpec
-from diffkit.data.stream import BatchStream, fetch
+from diffkit.data.fetch import fetch
+from diffkit.data.stream import BatchStream
 from diffkit.errors import DiffkitError
 from diffkit.parallel import Ranks
 from diffkit.run.folder import RunFolder
@@ -71,9 +72,19 @@ def _deviation(x: torch.Tensor) -> float:
 
 def make_trainer(config: DictConfig, model: Model, dataset: Dataset, ranks: Ranks) -> Trainer:
     """Return the trainer that a config describes, at step 0."""
+    stream = BatchStream(
+        dataset,
+        config.train.batch_size,
+        config.seed,
+        rank=ranks.rank,
+        ranks=ranks.size,
+        balance=config.train.balance,
+        workers=config.train.workers,
+        pinned=model.device.type == "cuda",
+    )
     trainer = Trainer(
         model.denoiser,
-        BatchStream(dataset, config.train.batch_size, config.seed),
+        stream,
         build("optim", config.optim),
         steps=config.train.steps,
         seed=config.seed,

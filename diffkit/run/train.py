@@ -24,7 +24,9 @@ from diffkit.run.prepare import by, make_trainer, measured_specs, settled_config
 from diffkit.run.validation import Validation
 from diffkit.training import Trainer
 
-RESUMING = frozenset({"train", "sample", "device", "precision", "sampler", "grid", "guidance", "tracker", "callback"})
+RESUMING = frozenset(
+    {"train", "sample", "device", "precision", "parallel", "sampler", "grid", "guidance", "tracker", "callback"}
+)
 """What may be changed when a run goes on."""
 
 

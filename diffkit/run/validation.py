@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diffkit.contracts.data import Dataset, Encoder
-from diffkit.data.stream import fetch
+from diffkit.data.fetch import fetch
 from diffkit.streams import generator
 from diffkit.training import Trainer, autocast
 

@@ -19,6 +19,10 @@ class Dataset(Protocol):
     int (0 where there are no labels). Where the spec names conditions, a mapping stands in the label's place: ``label``
     and each condition by its name, one that is unknown left out. A data set may offer ``__getitems__(indices)`` to
     fetch a batch at once, as torch's own may.
+
+    Three attributes are optional. ``labels``: the label of every item, which balancing classes else fetches all items
+    for. ``held_out``: a data set of other items, to validate on. ``shares``: how often items are drawn, a sequence of
+    ``(indices, weight)``, each drawn ``weight`` times of the sum of weights; without it all are drawn alike.
     """
 
     modality: str

@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ class FolderData:
         salt: whatever else changes what ``decode`` returns, to tell cached arrays apart.
 
     Attributes:
+        labels: the label of every item.
         skipped: why each file that was skipped could not be decoded, by its name inside the folder.
 
     Raises:
@@ -63,7 +65,7 @@ class FolderData:
         self._items, self._names, self.skipped = decoded(self.path, names, decode, shape, np.dtype(dtype), salt)
         classes = sorted(_classes(self._names))
         label_of = {name: label for label, name in enumerate(classes)}
-        self._labels = [label_of.get(_class(name), 0) for name in self._names]
+        self.labels = [label_of.get(_class(name), 0) for name in self._names]
         self.spec = DataSpec(spec.channels, spec.shape, tuple(classes), spec.std, spec.rate)
         self._warn(len(names), others, _classes(names) - set(classes))
 
@@ -73,14 +75,22 @@ class FolderData:
         return [self.path / name for name in self._names]
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._scaled(self._items[[index]])[0], self._labels[index]
+        return self._scaled(self._items[[index]])[0], self.labels[index]
 
     def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, int]]:
         xs = self._scaled(self._items[indices])
-        return [(x, self._labels[i]) for x, i in zip(xs.unbind(), indices, strict=True)]
+        return [(x, self.labels[i]) for x, i in zip(xs.unbind(), indices, strict=True)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        mapped = self._items  # is sent to another process by its place, not by its contents
+        return {**vars(self), "_items": (mapped.filename, mapped.dtype, mapped.shape)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        place, dtype, shape = state["_items"]
+        vars(self).update(state, _items=np.memmap(place, dtype, "r", shape=shape))
 
     @staticmethod
     def _scaled(array: np.ndarray) -> Tensor:

@@ -1,6 +1,7 @@
 """A part of a data set held out from training, to validate on."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,9 +22,18 @@ class Part:
     def __init__(self, whole: Dataset, indices: Sequence[int]) -> None:
         self.whole, self.indices = whole, indices
         self.modality, self.spec = whole.modality, whole.spec
+        known: Sequence[int] | None = getattr(whole, "labels", None)
+        self.labels = None if known is None else [known[index] for index in indices]
+        shares: Any = getattr(whole, "shares", None)
+        self.shares = None if shares is None else [(self._places(items), weight) for items, weight in shares]
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def _places(self, items: Sequence[int]) -> list[int]:
+        """Return the places, in this part, of those of ``items`` that are in it."""
+        wanted = set(items)
+        return [place for place, index in enumerate(self.indices) if index in wanted]
 
     def __getitem__(self, index: int) -> tuple[Tensor, object]:
         return self.whole[self.indices[index]]

@@ -33,7 +33,7 @@ PATIENCE = 2.0
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
-Stored = tuple[np.ndarray, list[str], dict[str, str]]
+Stored = tuple[np.memmap, list[str], dict[str, str]]
 
 
 def decoded(

@@ -39,8 +39,9 @@ def settled_config(config: DictConfig, dataset: Dataset) -> DictConfig:
     OmegaConf.set_struct(settled, False)
     if chosen is None:
         settled.modality = OmegaConf.structured(node("modality", dataset.modality))
-    if settled.data.get("path"):  # a run may be resumed from another folder
-        settled.data.path = str(Path(settled.data.path).expanduser().resolve())
+    for data in (settled.data, *(settled.data.get("sets") or ())):  # a run may be resumed from another folder
+        if not isinstance(data, str) and data.get("path"):
+            data.path = str(Path(data.path).expanduser().resolve())
     if settled.get("adapt") and settled.adapt.get("run"):
         settled.adapt.run = str(RunFolder.find(settled.adapt.run).path.resolve())
     return settled
@@ -114,7 +115,7 @@ def try_item(model: Model, dataset: Dataset) -> None:
     x, cond = fetch(dataset, [0])
     label = int(cond["label"])
     model.modality.check(x[0], dataset.spec)
-    if model.latent.labels and not 0 <= label < len(model.latent.labels):
+    if model.latent.labels and not 0 <= label <= len(model.latent.labels):
         raise DiffkitError(f"the data's first label is {label}, but it names {len(model.latent.labels)} labels")
 
 

@@ -49,15 +49,15 @@ class Notes:
                 f"for with a few overtones; give others, such as data.low=C3 data.high=B4, or a higher data.rate"
             )
         self.spec = DataSpec(1, (length,), labels, rate=float(rate))
-        self._labels = [i % len(labels) for i in range(n)]
-        frequencies = torch.tensor([frequency(labels[label]) for label in self._labels], dtype=torch.float64)
+        self.labels = [i % len(labels) for i in range(n)]
+        frequencies = torch.tensor([frequency(labels[label]) for label in self.labels], dtype=torch.float64)
         self._items = pluck(frequencies, length, rate, generator(seed, "notes"))[:, None]
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._items[index], self._labels[index]
+        return self._items[index], self.labels[index]
 
 
 def pluck(frequencies: Tensor, length: int, rate: float, generator: torch.Generator) -> Tensor:

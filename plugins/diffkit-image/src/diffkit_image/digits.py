@@ -33,17 +33,17 @@ class Digits:
         images, labels = load_digits(return_X_y=True)
         chosen = np.arange(len(labels)) if split == "all" else _part(labels, held_out=split == "held_out")
         self._items = torch.from_numpy(images[chosen]).float().view(-1, 1, 8, 8) / 8 - 1
-        self._labels: list[int] = labels[chosen].tolist()
+        self.labels: list[int] = labels[chosen].tolist()
         self.spec = DataSpec(channels=1, shape=(8, 8), labels=tuple("0123456789"))
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._items[index], self._labels[index]
+        return self._items[index], self.labels[index]
 
     def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, int]]:
-        return [(x, self._labels[i]) for x, i in zip(self._items[indices].unbind(), indices, strict=True)]
+        return [(x, self.labels[i]) for x, i in zip(self._items[indices].unbind(), indices, strict=True)]
 
 
 def _part(labels: np.ndarray, held_out: bool) -> np.ndarray:

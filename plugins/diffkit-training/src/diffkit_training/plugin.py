@@ -13,6 +13,12 @@ def diffkit_optimizers() -> Iterable[Component]:
 
 
 @hookimpl
+def diffkit_datasets() -> Iterable[Component]:
+    """Register the data set that is made of others."""
+    yield Component("mixture", "diffkit_training.mixture:Mixture", "several data sets, drawn by weights")
+
+
+@hookimpl
 def diffkit_trackers() -> Iterable[Component]:
     """Register the trackers."""
     yield Component("csv", "diffkit_training.csv:CSV", "metrics.csv, for spreadsheets")

@@ -66,6 +66,11 @@ class MovingDigits:
         std = float(self._draw(torch.arange(min(clips, 256)), shape).std())
         self.spec = DataSpec(1, shape, tuple("0123456789"), std, rate)
 
+    @property
+    def labels(self) -> list[int]:
+        """The label of every clip."""
+        return self._labels[self._digit].tolist()
+
     def __len__(self) -> int:
         return len(self._digit)
 

@@ -1,4 +1,4 @@
-"""Networks for diffkit, each one implementation for 1-, 2- and 3-D data: a residual MLP, a UNet and a transformer."""
+"""Networks for diffkit, each one implementation for 1-, 2- and 3-D data: a residual MLP, UNets and a transformer."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,10 @@ from diffkit.lazy import lazily
 
 if TYPE_CHECKING:
     from diffkit_nets.condition import Condition
+    from diffkit_nets.convnext import ConvNeXt
     from diffkit_nets.dit import DiT
+    from diffkit_nets.edm2 import EDM2
+    from diffkit_nets.inflation import inflate
     from diffkit_nets.mlp import MLP
     from diffkit_nets.unet import UNet
 
@@ -14,9 +17,12 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "Condition": "diffkit_nets.condition",
+        "ConvNeXt": "diffkit_nets.convnext",
         "DiT": "diffkit_nets.dit",
+        "EDM2": "diffkit_nets.edm2",
         "MLP": "diffkit_nets.mlp",
         "UNet": "diffkit_nets.unet",
+        "inflate": "diffkit_nets.inflation",
     },
 )
-__all__ = ["Condition", "DiT", "MLP", "UNet"]
+__all__ = ["MLP", "Condition", "ConvNeXt", "DiT", "EDM2", "UNet", "inflate"]

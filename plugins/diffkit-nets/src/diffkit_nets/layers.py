@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from diffkit import DataSpec, DiffkitError
 
@@ -71,11 +73,22 @@ class Attention(nn.Module):
         self.attend = Attend(shape)
         self.out = zero(CONVOLUTIONS[rank](channels, channels, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` ``(batch, channels, *shape)`` with what each position gathered from the others added."""
-        q, k, v = self.qkv(self.norm(x)).reshape(len(x), 3, self.heads, -1, x[0, 0].numel()).mT.unbind(1)
+    def forward(self, x: Tensor, batch: int) -> Tensor:
+        """Return ``x`` ``(batch · parts, channels, *shape)`` with what each position gathered from its part added.
+
+        To the layer within, and so to guidance, the parts of an item are further heads.
+        """
+        qkv = self.qkv(self.norm(x)).reshape(len(x), 3, self.heads, -1, x[0, 0].numel()).mT
+        q, k, v = (part.reshape(batch, -1, *part.shape[2:]) for part in qkv.unbind(1))
         gathered = self.attend(q, k, v).mT.reshape(x.shape)
         return x + self.out(gathered)
+
+
+def recompute(layer: nn.Module, *inputs: Tensor) -> Tensor:
+    """Return ``layer(*inputs)``, of which only the inputs are kept for the backward pass, which computes it again."""
+    if not torch.is_grad_enabled():
+        return layer(*inputs)
+    return checkpoint(layer, *inputs, use_reentrant=False)
 
 
 def check_rank(spec: DataSpec) -> None:

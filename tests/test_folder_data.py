@@ -1,4 +1,5 @@
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -272,6 +273,14 @@ def test_what_else_changes_the_decoding_decodes_anew(folder, cache):
     load(folder, lambda path: raw(path).reshape(1, 6), spec=DataSpec(1, (6,)))
     load(folder, lambda path: raw(path).astype(np.int16), dtype="int16")
     assert len(stored(cache)) == 4
+
+
+def test_another_process_is_sent_the_place_of_the_items_and_not_the_items(folder):
+    (folder / "a.raw").write_bytes(bytes(range(250)) * 400)
+    data = load(folder, lambda path: np.fromfile(path, np.uint8)[None], spec=DataSpec(1, (100_000,)))
+    sent = pickle.dumps(data)
+    assert len(sent) < 10_000
+    assert torch.equal(pickle.loads(sent)[0][0], data[0][0])
 
 
 @pytest.mark.parametrize("damage", ["truncated", "lengthened", "no index", "half an index"])

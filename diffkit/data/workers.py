@@ -21,6 +21,8 @@ from torch import Tensor
 from diffkit.data.fetch import Batch
 from diffkit.errors import DiffkitError
 
+METHOD = "fork" if sys.platform == "linux" else "spawn"
+"""Forking is instant and takes any data set along; system libraries other than Linux's do not survive it."""
 AHEAD = 2
 """How many batches each worker is ahead."""
 ATTEMPTS = 3
@@ -62,8 +64,7 @@ class Workers:
     """
 
     def __init__(self, source: Source, like: Batch, count: int, timeout: float = PATIENCE) -> None:
-        # Forking is instant and takes any data set along; elsewhere than on Linux system libraries do not survive it.
-        self._context = get_context("fork" if sys.platform == "linux" else "spawn")
+        self._context = get_context(METHOD)
         self._source, self._timeout = source, timeout
         self._like = {"x": like[0], **like[1]}
         self._memory = [

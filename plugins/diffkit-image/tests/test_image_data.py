@@ -40,6 +40,11 @@ def test_the_split_is_always_the_same():
     assert torch.equal(values(Digits())[0], values(Digits())[0])
 
 
+def test_the_training_part_names_what_is_held_out_from_it():
+    assert torch.equal(values(Digits().held_out)[0], values(Digits("held_out"))[0])
+    assert Digits("all").held_out is Digits("held_out").held_out is None
+
+
 def test_a_batch_of_digits_is_its_items():
     data = Digits()
     for (x, label), i in zip(data.__getitems__([5, 1200, 5]), [5, 1200, 5], strict=True):

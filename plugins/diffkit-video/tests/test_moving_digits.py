@@ -83,6 +83,8 @@ def test_training_and_held_out_digits_are_different_writings():
     a, b = train._pictures.flatten(1), test._pictures.flatten(1)
     assert len(a) + len(b) == len(load_digits().target)
     assert torch.cdist(a, b).min() > 0
+    assert torch.equal(train.held_out._pictures, test._pictures)
+    assert test.held_out is None
 
 
 def test_the_spec_says_the_standard_deviation():

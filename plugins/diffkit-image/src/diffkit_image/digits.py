@@ -35,6 +35,12 @@ class Digits:
         self._items = torch.from_numpy(images[chosen]).float().view(-1, 1, 8, 8) / 8 - 1
         self.labels: list[int] = labels[chosen].tolist()
         self.spec = DataSpec(channels=1, shape=(8, 8), labels=tuple("0123456789"))
+        self.split = split
+
+    @property
+    def held_out(self) -> "Digits | None":
+        """The digits that are held out from the training part."""
+        return Digits("held_out") if self.split == "train" else None
 
     def __len__(self) -> int:
         return len(self.labels)

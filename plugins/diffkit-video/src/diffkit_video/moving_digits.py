@@ -1,5 +1,6 @@
 """Real handwritten digits that move about a canvas and bounce off its edges."""
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -51,6 +52,7 @@ class MovingDigits:
             raise DiffkitError(f"frames={frames}, clips={clips} and rate={rate:g} have to be above 0")
         if split not in ("train", "held_out"):
             raise DiffkitError(f"split={split} is neither train nor held_out")
+        self._remake = partial(MovingDigits, size, frames, rate, clips, seed=seed) if split == "train" else None
         digits = load_digits()
         order = torch.randperm(len(digits.target), generator=generator("moving_digits", "split"))
         cut = round(TRAINING_SHARE * len(order))
@@ -70,6 +72,11 @@ class MovingDigits:
     def labels(self) -> list[int]:
         """The label of every clip."""
         return self._labels[self._digit].tolist()
+
+    @property
+    def held_out(self) -> "MovingDigits | None":
+        """As many clips of the digits that are held out from the training part."""
+        return self._remake(split="held_out") if self._remake else None
 
     def __len__(self) -> int:
         return len(self._digit)

@@ -114,7 +114,8 @@ def resize(value: Tensor, shape: Sequence[int], old: Sequence[int], new: Sequenc
 
 
 def _stretched(a: int, b: int, sides: Iterable[tuple[int, int]]) -> bool:
-    return any(a * after == b * before for before, after in sides)
+    """Return whether ``a`` and ``b`` are both sides of the data, before and after, in steps of one patch."""
+    return any(before % a == 0 and a * after == b * before for before, after in sides)
 
 
 def _grid(count: int, shape: Sequence[int]) -> tuple[int, ...] | None:

@@ -1,5 +1,6 @@
 """``diffkit sample RUN WORD…``: draw samples from a run into files."""
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,18 +9,25 @@ from diffkit.cli.usage import run_word
 
 
 def sample(words: Sequence[str]) -> int:
-    """Draw samples into the run's folder and say where they are."""
+    """Draw samples into the run's folder and say where they are; the same words go on where they were stopped."""
     run, rest = run_word("sample", words, "sample.n=64 sampler=heun sampler.steps=18 sample.label=3 seed=7")
     from diffkit.run.folder import RunFolder
     from diffkit.run.load import SAMPLING, load_model, read_run
     from diffkit.run.sampling import write_samples
+    from diffkit.run.stop import Stopped, stop_signals
 
     folder = RunFolder.find(run)
     model, skipped = load_model(folder, read_run(folder, rest, SAMPLING, "sample"))
     for reason in skipped:
         print(f"note     {reason}")
     stem = folder.samples / time.strftime("%Y-%m-%d_%H-%M-%S")
-    sheet = write_samples(model, _free(stem), n=model.config.sample.n)
+    try:
+        with stop_signals() as stopped:
+            sheet = write_samples(model, _free(stem), n=model.config.sample.n, stopped=stopped)
+    except Stopped as stop:
+        print(f"stopped  {stop}")
+        print(f"next     diffkit sample {shlex.join([str(folder.path), *rest])}", flush=True)
+        return 128 + stop.number
     print(f"samples  {sheet}")
     return 0
 

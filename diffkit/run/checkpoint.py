@@ -153,6 +153,11 @@ def read(checkpoint: Path, names: tuple[str, ...]) -> tuple[dict[str, dict[str, 
     return tensors, numbers
 
 
+def digest(checkpoint: Path) -> str:
+    """Return what a checkpoint that was read is known by: no other has the same."""
+    return hashlib.sha256((checkpoint / SUMS).read_bytes()).hexdigest()
+
+
 def newest(
     folder: Path, names: tuple[str, ...]
 ) -> tuple[Path, dict[str, dict[str, Tensor]], dict[str, Any], list[str]]:

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,12 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from diffkit.errors import DiffkitError
+from diffkit.run import durable
 
 CONFIG, DATA, LOCKED, METRICS = "config.yaml", "data.json", "plugins.lock", "metrics.jsonl"
+
+LARGEST = 10_000_000
+"""Bytes of the largest description of a run that is read: a few kilobytes are usual."""
 
 
 class RunFolder:
@@ -52,7 +56,9 @@ class RunFolder:
         for attempt in range(1000):
             path = stem if attempt == 0 else stem.with_name(f"{stem.name}-{attempt + 1}")
             try:
-                path.mkdir(parents=True, exist_ok=folder is not None and not (path / CONFIG).exists())
+                durable.make_folder(path.parent)
+                path.mkdir(exist_ok=folder is not None and not (path / CONFIG).exists())
+                durable.sync(path.parent)
             except FileExistsError:
                 continue
             except OSError as error:
@@ -73,19 +79,31 @@ class RunFolder:
             started = [p for depth in ("*/*", "*/*/*") for p in Path(out).glob(f"{depth}/{CONFIG}")]
             if not started:
                 raise DiffkitError(f"there is no run under {Path(out).resolve()}; train one first: diffkit")
-            return cls(max(started, key=lambda path: path.stat().st_mtime_ns).parent)
+            return cls(max(started, key=lambda path: path.stat().st_mtime_ns).parent)._own()
         path = Path(word)
         if not (path / CONFIG).is_file():
             what = "has no config.yaml" if path.is_dir() else "is not a folder"
             raise DiffkitError(f"{path} is not a run ({what}); give a run's folder, such as runs/digits/…, or last")
-        return cls(path)
+        return cls(path)._own()
+
+    def _own(self) -> "RunFolder":
+        """Return the folder, once it is known that it leads nowhere else: it may be a stranger's, and is written to."""
+        for folder in (self.path, self.checkpoints, *self.checkpoints.glob("*")):
+            for entry in os.scandir(folder) if folder.is_dir() else ():
+                if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
+                    raise DiffkitError(
+                        f"{entry.path} is a link or a device, which a run's folder does not have; put what it stands "
+                        f"for in its place"
+                    )
+        return self
 
     def write(self, name: str, text: str) -> None:
-        """Write a small file whole or not at all."""
+        """Write a small file durably, whole or not at all."""
         part = self.path / f".{name}.{os.getpid()}"
         try:
-            part.write_text(text, encoding="utf-8")
+            durable.write(part, text.encode())
             part.replace(self.path / name)
+            durable.sync(self.path)
         except OSError as error:
             part.unlink(missing_ok=True)
             raise self._unwritable(name, error) from error
@@ -94,8 +112,8 @@ class RunFolder:
         """Return what config.yaml holds, unresolved and unchecked."""
         path = self.path / CONFIG
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            values = yaml.load(self._text(CONFIG), _Plain)
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise DiffkitError(f"{path} cannot be read as YAML ({' '.join(str(error).split())[:200]})") from error
         if not isinstance(values, dict):
             raise DiffkitError(f"{path} is not the config of a run; give the folder of a run, or last")
@@ -105,12 +123,18 @@ class RunFolder:
         """Return what a JSON file of the run holds."""
         path = self.path / name
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            values = json.loads(self._text(name))
+        except (OSError, ValueError, RecursionError) as error:
             raise DiffkitError(f"{path} cannot be read ({error}); the run is damaged") from error
         if not isinstance(values, dict):
             raise DiffkitError(f"{path} holds no JSON object; the run is damaged")
         return values
+
+    def _text(self, name: str) -> str:
+        path = self.path / name
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"it has more than {LARGEST // 1_000_000} MB")
+        return path.read_text(encoding="utf-8")
 
     def write_config(self, config: DictConfig) -> None:
         """Write config.yaml."""
@@ -144,19 +168,35 @@ class RunFolder:
             f"diffkit resume {self.path}"
         )
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other processes from training into this folder; the lock ends with the process, however it ends."""
+        return locked(self.path / ".lock", f"another process is training in {self.path}; wait for it, or stop it")
+
+
+@contextmanager
+def locked(path: Path, otherwise: str) -> Iterator[None]:
+    """Hold the lock that the file ``path`` is for; raise :class:`DiffkitError` ``otherwise``."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        raise DiffkitError(f"{path} cannot be written ({error.strerror}); give write permission") from error
+    try:
         try:
-            file = (self.path / ".lock").open("a")
+            _lock(descriptor)
         except OSError as error:
-            raise self._unwritable(".lock", error) from error
-        with file:
-            try:
-                _lock(file.fileno())
-            except OSError as error:
-                raise DiffkitError(f"another process is training in {self.path}; wait for it, or stop it") from error
-            yield
+            raise DiffkitError(otherwise) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases: a run's config has none, and a few lines of them unfold to gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "it has an alias", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
 
 
 def _lock(descriptor: int) -> None:

@@ -83,6 +83,7 @@ def load_model(folder: RunFolder, config: DictConfig, step: int | None = None) -
     model = Model(config, *read_specs(folder))
     model.path = folder.path
     found, weights, model.step, skipped = _weights(folder, step)
+    model.weights = checkpoint.digest(found)
     net = model.denoiser.net
     try:
         net.load_state_dict(weights)

@@ -31,6 +31,7 @@ class Model:
     Attributes:
         path: the folder of the run that the model was loaded from.
         step: how long its weights were trained.
+        weights: what they are known by, where they were loaded: the digest of their checkpoint.
         adaptation: what changed the network once it was built.
     """
 
@@ -38,6 +39,7 @@ class Model:
         self.config, self.spec, self.latent = config, spec, latent
         self.path: Path | None = None
         self.step = 0
+        self.weights = ""
         self.device = device_of(config.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)

@@ -7,6 +7,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Stopped(Exception):
+    """Work that a signal ended between two pieces of it; the text says where, and ``number`` is the signal's."""
+
+    def __init__(self, number: int, where: str) -> None:
+        super().__init__(where)
+        self.number = number
+
+
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
     """Note SIGINT and SIGTERM instead of raising, so that a step is never torn; a second one ends at once."""

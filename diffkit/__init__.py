@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from diffkit.data.folder import FolderData
     from diffkit.denoiser import Denoiser
     from diffkit.run.export import export
+    from diffkit.run.folder import RunFolder
     from diffkit.run.load import keep, load
     from diffkit.run.model import Model
     from diffkit.run.train import train
     from diffkit.sampler import Point, StepSampler
+    from diffkit.secrets import redacted
     from diffkit.streams import Streams, generator
 
 __version__ = "0.1.0"
@@ -34,6 +36,7 @@ _lazy = {
     "Level": "diffkit.contracts.schedule",
     "Model": "diffkit.run.model",
     "Point": "diffkit.sampler",
+    "RunFolder": "diffkit.run.folder",
     "StepSampler": "diffkit.sampler",
     "Streams": "diffkit.streams",
     "build": "diffkit.catalog",
@@ -45,6 +48,7 @@ _lazy = {
     "levels": "diffkit.contracts.schedule",
     "levels_at": "diffkit.contracts.schedule",
     "load": "diffkit.run.load",
+    "redacted": "diffkit.secrets",
     "train": "diffkit.run.train",
 }
 __getattr__, __dir__ = lazily(__name__, _lazy)
@@ -58,6 +62,7 @@ __all__ = [
     "Level",
     "Model",
     "Point",
+    "RunFolder",
     "StepSampler",
     "Streams",
     "__version__",
@@ -71,5 +76,6 @@ __all__ = [
     "levels",
     "levels_at",
     "load",
+    "redacted",
     "train",
 ]

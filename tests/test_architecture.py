@@ -9,12 +9,12 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up: a module imports from its own floor and from those before it, never from one after.
 FLOORS = (
-    ("errors", "lazy", "kinds", "paths"),
+    ("errors", "lazy", "kinds", "paths", "secrets"),
     ("hookspecs",),
     ("_core_hooks", "plugins"),
     ("catalog",),
     ("streams", "contracts"),
-    ("denoiser", "sampler", "data", "sheet", "ema", "progress"),
+    ("denoiser", "sampler", "data", "sheet", "ema", "profiles", "progress"),
     ("training", "testing"),
     ("config",),
     ("run",),

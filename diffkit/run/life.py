@@ -5,7 +5,6 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from omegaconf import OmegaConf
 
@@ -21,6 +20,7 @@ from diffkit.run.model import Model
 from diffkit.run.sampling import write_samples
 from diffkit.run.stop import stop_signals
 from diffkit.run.validation import Validation
+from diffkit.secrets import redacted
 from diffkit.training import Step, Trainer
 
 OUT_OF_TIME = 75
@@ -66,7 +66,7 @@ class Life:
     def run(self) -> Run:
         """Train to the last step, or until a signal, the time limit or the callback ends it."""
         if self.tracker is not None:
-            self.tracker.start(self.folder.path, cast("dict[str, Any]", OmegaConf.to_container(self.config)))
+            self.tracker.start(self.folder.path, redacted(OmegaConf.to_container(self.config)))
         try:
             with stop_signals() as stopped, self.progress, self.writer:
                 status = self._train(stopped)

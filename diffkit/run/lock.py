@@ -29,6 +29,7 @@ def locked(config: Any) -> dict[str, Any]:
         "diffkit": diffkit.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
+        "platform": platform.platform(),
         "plugins": {plugin.package: plugin.version for plugin in installed().loaded if plugin.package != "diffkit"},
         "components": components,
     }

@@ -5,7 +5,7 @@ import torch
 from diffkit_nets import EDM2, ConvNeXt, UNet, inflate
 from diffkit_nets.levels import SIZES
 from diffkit_nets.magnitude import Unit, mp_cat, mp_silu, mp_sum, unit
-from diffkit_nets.resampling import Blur
+from diffkit_nets.resampling import CONVOLVE, Blur, Grow
 
 from diffkit import DataSpec, Denoiser, DiffkitError, build, catalog
 from diffkit.testing import check_network
@@ -119,6 +119,17 @@ def test_with_a_filter_what_moves_by_a_pixel_moves_on_more_smoothly():
         return ((here - moved)[..., 8:-8].square().mean() / here.square().mean()).sqrt()
 
     assert unsteady("blur") < 0.7 * unsteady("conv")
+
+
+@pytest.mark.parametrize(
+    ("coarse", "fine"), [((5,), (10,)), ((4, 3), (8, 3)), ((2, 1, 4), (2, 2, 8)), ((3, 4), (5, 8))]
+)
+def test_growing_is_repeating_positions_and_convolving(coarse, fine):
+    torch.manual_seed(0)
+    grow, x = Grow(fine, 6, blur=False), torch.randn(2, 6, *coarse)
+    repeated = torch.nn.functional.interpolate(x, fine)
+    plain = CONVOLVE[len(fine)](repeated, grow.weight, grow.bias, padding=grow.padding)
+    assert torch.allclose(grow(x, fine), plain, atol=1e-5)
 
 
 # clips from pictures

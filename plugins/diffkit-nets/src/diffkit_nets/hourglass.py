@@ -5,14 +5,14 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, silu
+from torch.nn.functional import silu
 
 from diffkit import DataSpec
 from diffkit_nets.condition import Condition
 from diffkit_nets.folding import fold, unfold
 from diffkit_nets.layers import Attend, convolution, group_norm, recompute, zero
 from diffkit_nets.levels import Levels
-from diffkit_nets.resampling import SMOOTH, Blur
+from diffkit_nets.resampling import Blur, Grow
 
 
 class Hourglass(nn.Module):
@@ -62,8 +62,7 @@ class Hourglass(nn.Module):
                 self.up.append(block(level, channels + skips.pop(), outer))
                 channels = outer
             if level:
-                self.grow.append(convolution(shapes[level - 1], channels, channels))
-        self.interpolation = SMOOTH[len(shapes[0])] if blur else "nearest"
+                self.grow.append(Grow(shapes[level - 1], channels, blur))
         self.norm = group_norm(channels)
         self.last = zero(convolution(shapes[0], channels, depth))
 
@@ -87,7 +86,7 @@ class Hourglass(nn.Module):
         for i, block in enumerate(self.up):
             skip = skips.pop()
             if i and i % blocks == 0:
-                h = self.grow[i // blocks - 1](interpolate(h, skip.shape[2:], mode=self.interpolation))
+                h = self.grow[i // blocks - 1](h, skip.shape[2:])
             h = self._through(block, torch.cat((h, skip), 1), vector)
         h = self.last(silu(self.norm(h)))
         return unfold(self.leave(h, len(x)), self.levels.patch)

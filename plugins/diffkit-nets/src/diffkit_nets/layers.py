@@ -78,7 +78,8 @@ class Attention(nn.Module):
 
         To the layer within, and so to guidance, the parts of an item are further heads.
         """
-        qkv = self.qkv(self.norm(x)).reshape(len(x), 3, self.heads, -1, x[0, 0].numel()).mT
+        qkv = self.qkv(self.norm(x)).reshape(len(x), 3, self.heads, -1, x[0, 0].numel())
+        qkv = qkv.mT.contiguous()  # fused kernels want the features of a position side by side
         q, k, v = (part.reshape(batch, -1, *part.shape[2:]) for part in qkv.unbind(1))
         gathered = self.attend(q, k, v).mT.reshape(x.shape)
         return x + self.out(gathered)

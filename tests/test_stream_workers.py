@@ -77,7 +77,7 @@ def streams():
 @pytest.fixture(autouse=True)
 def no_warning_unless_expected():
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", "data worker")
         yield
 
 
@@ -219,7 +219,7 @@ def test_workers_end_with_the_stream_and_leave_ctrl_c_to_the_training(streams):
     assert [process.exitcode for process in ended] == [0, 0]
 
 
-def test_workers_end_when_the_training_is_killed():
+def test_workers_end_when_the_training_is_killed_whatever_they_do():
     script = """
 import torch, time
 from diffkit import DataSpec
@@ -227,7 +227,11 @@ from diffkit.data.stream import BatchStream
 class Zeros:
     modality, spec = "zeros", DataSpec(1, (2,))
     def __len__(self): return 9
-    def __getitem__(self, index): return torch.zeros(1, 2), 0
+    fetched = 0
+    def __getitem__(self, index):
+        self.fetched += 1
+        time.sleep(60 if self.fetched > 4 else 0)
+        return torch.zeros(1, 2), 0
 stream = BatchStream(Zeros(), 4, 0, workers=2)
 stream.batch(0)
 print(*(worker.process.pid for worker in stream._workers._workers), flush=True)

@@ -1,5 +1,6 @@
 """Processes that fetch the batches to come, and that are started again where they die or stall."""
 
+import ctypes
 import os
 import pickle
 import signal
@@ -8,7 +9,6 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from ctypes import c_byte
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -31,6 +31,8 @@ PATIENCE = 300.0
 """Seconds without an answer after which a worker counts as stalled."""
 LOOK = 1.0
 """Seconds between two looks: of the training for an answer, of a worker for the training."""
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl: the signal a process gets when its parent ends."""
 
 Memory = Mapping[str, Any]
 """A slot's arrays of bytes, by what they hold."""
@@ -68,7 +70,7 @@ class Workers:
         self._source, self._timeout = source, timeout
         self._like = {"x": like[0], **like[1]}
         self._memory = [
-            {name: self._context.RawArray(c_byte, value.nbytes) for name, value in self._like.items()}
+            {name: self._context.RawArray(ctypes.c_byte, value.nbytes) for name, value in self._like.items()}
             for _ in range(AHEAD * count)
         ]
         self._slots = [_tensors(memory, self._like) for memory in self._memory]
@@ -198,6 +200,10 @@ class Worker:
 
 def _serve(connection: Connection, parent: int, source: Source, memory: list[Memory], like: dict[str, Tensor]) -> None:
     """Fetch what is asked for until the parent says that it is enough, or is gone."""
+    if (
+        sys.platform == "linux"
+    ):  # a forked worker must not outlive the training by a moment: it holds what that had locked
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)  # a forked process has none of its parent's threads, and would wait for them

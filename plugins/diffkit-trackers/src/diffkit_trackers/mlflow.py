@@ -26,8 +26,8 @@ class MLflow:
     are not logged twice.
 
     Args:
-        uri: the store: a server's address, ``sqlite:///mlflow.db`` (which needs all of ``mlflow``) or ``file:mlruns``;
-            MLflow's own choice, such as ``MLFLOW_TRACKING_URI`` of the environment, where none is given.
+        uri: the store: a server's address, or ``sqlite:///mlflow.db``; MLflow's own choice, such as
+            ``MLFLOW_TRACKING_URI`` of the environment, where none is given.
         experiment: the name of the experiment.
     """
 

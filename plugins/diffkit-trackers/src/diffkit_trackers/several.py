@@ -12,7 +12,7 @@ class Several:
     """Tells several trackers everything: ``tracker=several tracker.names=[csv,tensorboard]``.
 
     Args:
-        names: of trackers; in place of a name, a mapping of ``name`` and options: ``{name: mlflow, uri: file:mlruns}``.
+        names: of trackers; in place of a name, a mapping of ``name`` and options: ``{name: mlflow, uri: sqlite:///mlflow.db}``.
 
     Raises:
         DiffkitError: where there are none, or one is there twice or cannot be built.

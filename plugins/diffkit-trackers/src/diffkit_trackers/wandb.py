@@ -15,7 +15,7 @@ class WandB:
     """Sends curves, sheets of samples and the config to Weights & Biases.
 
     The id is kept in ``wandb.json`` in the run's folder, so a run that goes on does so there, and steps it takes again
-    are not sent twice. Besides what the run logs, only the machine's load is sent: no source, command line or host.
+    are not sent twice. Besides what the run logs, only its packages and the machine's load are sent: no source, command line or host.
 
     Args:
         project: the project.
@@ -43,7 +43,7 @@ class WandB:
         self._place = Place(folder / "wandb.json")
         if self._place.id is None:
             self._place.begin(uuid.uuid4().hex[:12])
-        quietly = self._wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_meta=True)
+        quietly = self._wandb.Settings(console="off", disable_git=True, save_code=False, x_disable_meta=True, host="-")
         try:
             self._run = self._wandb.init(
                 project=self.project,

@@ -14,16 +14,24 @@ class Good(nn.Module):
         self.spec = spec
         self.inner = nn.Linear(spec.size + 1, width)
         self.classes = nn.Embedding(len(spec.labels) + 1, width) if spec.labels else None
+        sizes = {one.name: one.null(spec.shape, 1).numel() for one in spec.conditions}
+        self.others = nn.ModuleDict({name: nn.Linear(2 * size, width) for name, size in sizes.items()})
         self.outer = nn.Linear(width, spec.size)
 
-    def forward(self, x, lam, label=None):
+    def forward(self, x, lam, label=None, **cond):
         h = self.inner(torch.cat((x.flatten(1), self.level(lam)[:, None]), 1))
         if self.classes is not None:
             h = h + self.classes(self.told(x, label))
+        for one in self.spec.conditions:
+            value = cond.get(one.name, one.null(self.spec.shape, len(x)))
+            h = h + self.others[one.name](self.known(value).float().flatten(1))
         return self.outer(h.tanh()).reshape(x.shape)
 
     def level(self, lam):
         return lam / 10
+
+    def known(self, value):
+        return torch.stack((value.nan_to_num(), value.isfinite().to(value)), 1)
 
     def told(self, x, label):
         return torch.full((len(x),), len(self.spec.labels)) if label is None else label
@@ -45,18 +53,35 @@ class NullIsAClass(Good):
 
 
 class Infinite(Good):
-    def forward(self, x, lam, label=None):
-        return super().forward(x, lam, label) * lam.square().exp().mean()
+    def forward(self, x, lam, label=None, **cond):
+        return super().forward(x, lam, label, **cond) * lam.square().exp().mean()
+
+
+class NoMissing(Good):
+    def known(self, value):
+        return torch.stack((value, value), 1)
+
+
+class DeafToWhat(Good):
+    def known(self, value):
+        there = value.isfinite().to(value) if value.is_floating_point() else value
+        return torch.stack((there, there), 1)
+
+
+class Mixing(Good):
+    def known(self, value):
+        known = super().known(value)
+        return known - known.float().mean()
 
 
 class BatchNormalised(Good):
-    def forward(self, x, lam, label=None):
-        return super().forward(x - x.mean(0), lam, label)
+    def forward(self, x, lam, label=None, **cond):
+        return super().forward(x - x.mean(0), lam, label, **cond)
 
 
 class Random(Good):
-    def forward(self, x, lam, label=None):
-        return nn.functional.dropout(super().forward(x, lam, label))
+    def forward(self, x, lam, label=None, **cond):
+        return nn.functional.dropout(super().forward(x, lam, label, **cond))
 
 
 class Idle(Good):
@@ -66,13 +91,13 @@ class Idle(Good):
 
 
 class Meddling(Good):
-    def forward(self, x, lam, label=None):
-        return super().forward(x.add_(1), lam, label)
+    def forward(self, x, lam, label=None, **cond):
+        return super().forward(x.add_(1), lam, label, **cond)
 
 
 class Flat(Good):
-    def forward(self, x, lam, label=None):
-        return super().forward(x, lam, label).flatten(1)
+    def forward(self, x, lam, label=None, **cond):
+        return super().forward(x, lam, label, **cond).flatten(1)
 
 
 class Forgetful(Good):
@@ -111,6 +136,9 @@ def test_a_good_network_passes():
         (NoNull, "without a label"),
         (NullIsAClass, "for the null label, 3"),
         (Infinite, "NaN or infinity at λ=-20"),
+        (NoMissing, "NaN or infinity where 'pose' is missing"),
+        (DeafToWhat, "tells only whether 'pose' is missing"),
+        (Mixing, "alone than in a batch|mixes items"),
         (BatchNormalised, "alone than in a batch"),
         (Random, "the second time"),
         (Idle, "parameter idle gets no gradient"),

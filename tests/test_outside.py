@@ -21,7 +21,7 @@ from diffkit_spirals.points import Points, Spirals
 
 # Its classes keep the contracts.
 check_schedule(Root())
-check_network(Dense)
+check_network(Dense, conditions=False)
 check_sampler(Midpoint)
 check_modality(Points(), Spirals())
 

@@ -6,17 +6,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffkit.contracts.network import DataSpec
+from diffkit.contracts.network import ConditionSpec, DataSpec
 from diffkit.errors import DiffkitError
 
 SHAPES = {1: ((16,), (13,)), 2: ((8, 8), (7, 5)), 3: ((4, 8, 8), (3, 5, 7))}
 """By rank, a convenient shape and an odd one."""
 LABELS = ("a", "b", "c")
+CONDITIONS = (
+    ConditionSpec("style", "classes", 2),
+    ConditionSpec("pose", "values", 3),
+    ConditionSpec("caption", "sequence", 5, length=4),
+    ConditionSpec("sketch", "map", 2),
+)
+"""One of each kind."""
 BATCH = 4
 
 
 def check_network(
-    network: Callable[..., nn.Module], *, ranks: Sequence[int] = (1, 2, 3), odd: bool = True, **options: Any
+    network: Callable[..., nn.Module],
+    *,
+    ranks: Sequence[int] = (1, 2, 3),
+    odd: bool = True,
+    conditions: bool = True,
+    **options: Any,
 ) -> None:
     """Raise ``AssertionError``, with a sentence that says what is wrong, unless ``network`` keeps its contract.
 
@@ -27,10 +39,15 @@ def check_network(
     on the rest of the batch nor on chance; the input is left alone; a state dict carries everything over. At a rank
     that is not in ``ranks``, the network raises :class:`~diffkit.DiffkitError`.
 
+    For the convenient shape it is also told one condition of each kind beside the label. The output depends on each;
+    one that is not passed means the same as a missing one; an item of which conditions are missing gives a finite
+    output that does not depend on the others in its batch, trained or evaluated.
+
     Args:
         network: the class, or a function that takes a ``spec`` and ``options`` and returns a module.
         ranks: the ranks it is for.
         odd: whether it is for odd sizes as well.
+        conditions: whether it takes conditions besides the label.
         options: its options, where not the defaults; small ones make the checks fast.
     """
     name = getattr(network, "__name__", type(network).__name__)
@@ -41,10 +58,13 @@ def check_network(
                 _check_refusal(network, DataSpec(1, shapes[0]), options, name)
                 continue
             for i, shape in enumerate(shapes if odd else shapes[:1]):
+                where = f"{name} for {(1, 3)[i]} x {' x '.join(map(str, shape))}"
                 for labels in ((), LABELS):
                     spec = DataSpec((1, 3)[i], shape, labels)
-                    where = f"{name} for {spec.channels} x {' x '.join(map(str, shape))}"
                     _check_one(network, spec, options, where + (" with labels" if labels else ""))
+                if conditions and i == 0:
+                    spec = DataSpec(1, shape, LABELS, conditions=CONDITIONS)
+                    _check_one(network, spec, options, where + " with conditions")
 
 
 def _check_refusal(network: Callable[..., nn.Module], spec: DataSpec, options: dict[str, Any], name: str) -> None:
@@ -69,11 +89,23 @@ def _check_one(network: Callable[..., nn.Module], spec: DataSpec, options: dict[
     x = torch.randn(BATCH, spec.channels, *spec.shape)
     lam = torch.tensor([-3.0, -1.0, 0.5, 2.0])
     cond = {"label": torch.tensor([0, 1, 2, 1])} if spec.labels else {}
+    cond |= {one.name: _known(one, spec) for one in spec.conditions}
     _check_output(net, x, lam, cond, where)
     _check_dependence(net, x, lam, cond, where)
     _check_independence(net, x, lam, cond, where)
+    _check_conditions(net, x, lam, cond, where)
     _check_gradients(net, x, lam, cond, where)
     _check_state(net, network(spec=spec, **options), x, lam, cond, where)
+
+
+def _known(one: ConditionSpec, spec: DataSpec) -> Tensor:
+    null = one.null(spec.shape, BATCH)
+    return torch.arange(BATCH) % one.size if one.kind == "classes" else torch.randn_like(null)
+
+
+def _missing(cond: dict[str, Tensor], spec: DataSpec) -> dict[str, Tensor]:
+    missing = {one.name: one.null(spec.shape, BATCH) for one in spec.conditions}
+    return {**missing, "label": torch.full((BATCH,), len(spec.labels))} if "label" in cond else missing
 
 
 def _perturb(net: nn.Module) -> None:
@@ -102,15 +134,17 @@ def _check_dependence(net: nn.Module, x: Tensor, lam: Tensor, cond: dict[str, Te
     y = net(x, lam, **cond)
     assert _differ(y, net(torch.randn_like(x), lam, **cond)), f"{where} does not depend on x"
     assert _differ(y, net(x, lam + 1, **cond)), f"{where} does not depend on λ; embed lam"
-    if not cond:
+    if "label" not in cond:
         return
     label, null = cond["label"], torch.full_like(cond["label"], len(LABELS))
-    assert _differ(y, net(x, lam, label=(label + 1) % len(LABELS))), f"{where} does not depend on the label"
-    free = net(x, lam, label=null)
+    others = {key: value for key, value in cond.items() if key != "label"}
+    other = net(x, lam, label=(label + 1) % len(LABELS), **others)
+    assert _differ(y, other), f"{where} does not depend on the label"
+    free = net(x, lam, label=null, **others)
     assert _differ(y, free), (
         f"{where} returns the same for a label and for the null label, {len(LABELS)}; give the latter its own row"
     )
-    assert torch.allclose(free, net(x, lam), atol=1e-5), (
+    assert torch.allclose(free, net(x, lam, **others), atol=1e-5), (
         f"{where} returns something else without a label than for the null label, {len(LABELS)}; both mean any class"
     )
 
@@ -130,13 +164,43 @@ def _check_independence(net: nn.Module, x: Tensor, lam: Tensor, cond: dict[str, 
     )
 
 
+def _check_conditions(net: nn.Module, x: Tensor, lam: Tensor, cond: dict[str, Tensor], where: str) -> None:
+    spec: Any = net.spec
+    missing = _missing(cond, spec)
+    with torch.no_grad():
+        y = net(x, lam, **cond)
+        for one in spec.conditions:
+            others = {key: value for key, value in cond.items() if key != one.name}
+            free = net(x, lam, **others, **{one.name: missing[one.name]})
+            assert free.isfinite().all(), f"{where} returns NaN or infinity where '{one.name}' is missing"
+            assert _differ(y, free), f"{where} does not depend on the condition '{one.name}', of kind {one.kind}"
+            assert _close(free, net(x, lam, **others)), (
+                f"{where} returns something else without '{one.name}' than where it is missing; both mean any"
+            )
+            changed = {**others, one.name: cond[one.name].flip(0)}
+            assert not torch.equal(y, net(x, lam, **changed)), (
+                f"{where} tells only whether '{one.name}' is missing, not what it is"
+            )
+            mixed = cond[one.name].clone()
+            mixed[1] = missing[one.name][1]
+            both = net(x, lam, **others, **{one.name: mixed})
+            assert _close(both, torch.stack((y[0], free[1], *y[2:]))), (
+                f"{where} mixes items of which '{one.name}' is missing with others in the batch"
+            )
+    if spec.conditions:
+        net.train()
+        some = {key: torch.cat((value[:2], missing[key][2:])) for key, value in cond.items()}
+        assert net(x, lam, **some).isfinite().all(), f"{where} returns NaN or infinity in training mode"
+        net.eval()
+
+
 def _check_gradients(net: nn.Module, x: Tensor, lam: Tensor, cond: dict[str, Tensor], where: str) -> None:
     net.train()
     y = net(x, lam, **cond)
     assert y.isfinite().all(), f"{where} returns NaN or infinity in training mode"
     net.eval()
     # the null label's row, and whatever else guidance needs, is trained by items whose label was dropped
-    nulls = {key: torch.full_like(value, len(LABELS)) for key, value in cond.items()}
+    nulls: dict[str, Tensor] = _missing(cond, net.spec)  # type: ignore[arg-type]
     target = torch.randn_like(x)
     ((net(x, lam, **cond) - target).square().mean() + (net(x, lam, **nulls) - target).square().mean()).backward()
     for key, parameter in net.named_parameters():

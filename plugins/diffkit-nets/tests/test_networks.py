@@ -3,8 +3,8 @@ from math import pi, prod
 import pytest
 import torch
 from diffkit_nets import EDM2, MLP, Condition, ConvNeXt, DiT, UNet
-from diffkit_nets.dit import rotary_angles, rotate
 from diffkit_nets.folding import fold, patch_for, unfold
+from diffkit_nets.transformer import rotary_angles, rotate
 
 from diffkit import Component, DataSpec, DiffkitError, build
 from diffkit.contracts.network import Attentive

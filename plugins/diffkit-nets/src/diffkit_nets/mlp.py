@@ -1,5 +1,7 @@
 """A residual MLP on the flattened data."""
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
@@ -12,14 +14,17 @@ from diffkit_nets.layers import check_at_least, check_dropout, zero
 class MLP(nn.Module):
     """Residual layers on the flattened data: the fastest network, for points and small items of any rank.
 
-    The noise level and the label scale and shift each layer's normalised features, as in :class:`~diffkit_nets.UNet`.
+    The noise level and whatever else is known scale and shift each layer's normalised features, as in
+    :class:`~diffkit_nets.UNet`; maps stand beside the data. A vector, or a row of a table, is data of ``n`` channels
+    with no axes, or of one channel and shape ``(n,)``; known columns are a condition of kind ``values``, in which any
+    may be missing.
 
     Args:
         spec: what the network models, of any rank.
         width: features of a layer.
         blocks: residual blocks of two layers.
         dropout: the share of features dropped within blocks while training.
-        label_dropout: the share of labels replaced by the null label while training, which guidance needs.
+        label_dropout: the share of items that are told nothing while training, which guidance needs.
 
     Raises:
         DiffkitError: where an option is out of range.
@@ -33,18 +38,19 @@ class MLP(nn.Module):
         check_dropout(dropout)
         self.spec = spec
         self.condition = Condition(spec, width, label_dropout)
-        self.first = nn.Linear(spec.size, width)
+        self.first = nn.Linear(spec.size + self.condition.channels * prod(spec.shape), width)
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.last = zero(nn.Linear(width, spec.size))
 
-    def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
         """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
-        vector = self.condition(lam, label)
+        shape = x.shape
+        x, vector, _ = self.condition.around(x, lam, label, **cond)
         h = self.first(x.flatten(1))
         for block in self.blocks:
             h = block(h, vector)
-        return self.last(self.norm(h)).reshape(x.shape)
+        return self.last(self.norm(h)).reshape(shape)
 
 
 class Block(nn.Module):

@@ -1,0 +1,129 @@
+"""What the transformers share: attention with rotary positions, and a gated layer.
+
+Features are ``(batch, parts, positions, width)``: positions of the same part attend to each other, and to no others.
+In a clip that is seen frame by frame the parts are its frames; elsewhere there is a single one.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import rms_norm, silu
+
+from diffkit import DiffkitError
+from diffkit_nets.layers import Attend
+
+BASE = 100.0
+"""Rotary angles are position · BASE^(-i/n): from a radian a patch to a hundredth of it."""
+Rotation = tuple[Tensor, Tensor]
+
+
+class Attention(nn.Module):
+    """Self-attention within each part, of queries and keys of unit mean square, turned by their position.
+
+    Args:
+        shape: the spatial shape of the positions; those of tokens follow them.
+        width: of input and output.
+        heads: a divisor of ``width``.
+        dropout: the share of features dropped while training.
+    """
+
+    def __init__(self, shape: Sequence[int], width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.scales = nn.Parameter(torch.ones(2, width // heads))
+        self.attend = Attend(shape)
+        self.gathered = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+        """Return what each position gathered; to the layer within, and so to guidance, parts are further heads."""
+        parts = x.shape[1]
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5).flatten(2, 3)
+        features = (q.shape[-1],)
+        q = rotate(rms_norm(q, features, self.scales[0].to(q.dtype)), rotation)
+        k = rotate(rms_norm(k, features, self.scales[1].to(k.dtype)), rotation)
+        gathered = self.attend(q, k, v).unflatten(1, (parts, -1)).transpose(2, 3).flatten(3)
+        return self.gathered(self.dropout(gathered))
+
+
+class Gated(nn.Module):
+    """A hidden layer of which one half gates the other: SwiGLU, with as many parameters as a plain one of four times
+    the width.
+
+    Args:
+        width: of input and output.
+        dropout: the share of hidden features dropped while training.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        hidden = -(-8 * width // 3 // 8) * 8
+        self.enter = nn.Linear(width, 2 * hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.leave = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return an output of the shape of ``x``."""
+        value, gate = self.enter(x).chunk(2, -1)
+        return self.leave(self.dropout(value * silu(gate)))
+
+
+def heads_for(width: int, heads: int | None, axes: int) -> int:
+    """Return the number of heads: what was asked for, or such that each has about 32 features.
+
+    Raises:
+        DiffkitError: where heads cannot be that many, or leave too few features for the positions of ``axes`` axes.
+    """
+    heads = max(1, width // 32) if heads is None else heads
+    if heads < 1 or width % heads:
+        raise DiffkitError(f"heads={heads} does not divide width={width}; give a divisor, such as heads=1")
+    if width // heads < 2 * axes:
+        raise DiffkitError(
+            f"width={width} leaves {heads} heads {width // heads} features each, but data with {axes} axes needs "
+            f"{2 * axes} for its positions; give a greater width or fewer heads"
+        )
+    return heads
+
+
+def rotary_angles(shape: Sequence[int], features: int, tokens: int = 0) -> Tensor:
+    """Return the angles ``(positions + tokens, features // 2)`` by which a head's pairs of features turn.
+
+    Each axis turns its own share of the pairs; pairs that are left over do not turn, and neither do tokens.
+    """
+    pairs = features // 2 // len(shape)
+    speeds = BASE ** (-torch.arange(pairs) / pairs)
+    places = torch.meshgrid(*(torch.arange(side) for side in shape), indexing="ij")
+    turning = torch.cat([place.flatten()[:, None] * speeds for place in places], 1)
+    angles = turning.new_zeros(len(turning) + tokens, features // 2)
+    angles[: len(turning), : turning.shape[1]] = turning
+    return angles
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Turn the pairs (i, i + n/2) of the n features of ``x`` ``(batch, heads, positions, n)``; an odd one stays."""
+    cos, sin = rotation
+    n = cos.shape[-1]
+    a, b, rest = x[..., :n], x[..., n : 2 * n], x[..., 2 * n :]
+    return torch.cat((a * cos - b * sin, b * cos + a * sin, rest), -1)
+
+
+class Places(nn.Module):
+    """Learned positions: the sum of one vector an axis.
+
+    Args:
+        shape: the spatial shape of the positions.
+        width: of a vector.
+    """
+
+    def __init__(self, shape: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.axes = nn.ParameterList(torch.randn(side, width) * 0.02 for side in shape)
+
+    def forward(self) -> Tensor:
+        """Return the vectors ``(positions, width)``."""
+        total = self.axes[0]
+        for table in self.axes[1:]:
+            total = (total[:, None] + table).flatten(0, 1)
+        return total

@@ -1,6 +1,6 @@
 """Networks, and what a network is told about the data it models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -119,4 +119,17 @@ class Attentive(Protocol):
 
     def attentions(self) -> Sequence[nn.Module]:
         """Return the layers, from input to output."""
+        ...
+
+
+@runtime_checkable
+class Inflatable(Protocol):
+    """A network that can start from one for data of fewer axes, as one for clips from one for pictures."""
+
+    def inflate(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the state dict of a network of the same options for data of fewer axes.
+
+        Raises:
+            DiffkitError: where the networks do not correspond.
+        """
         ...

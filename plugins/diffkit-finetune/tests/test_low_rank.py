@@ -102,10 +102,9 @@ def test_dora_learns_a_table_that_starts_from_zero():
     assert (net(x) - 1).abs().max() < 0.3
 
 
-@KINDS
-def test_it_compiles_without_a_break(kind):
+def test_it_compiles_without_a_break():
     net, x = network("conv2d")
-    kind("run", rank=2).change(net)
+    DoRA("run", rank=2).change(net)
     train(net, x)
     compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
     assert torch.allclose(compiled(x), net(x), atol=1e-6)

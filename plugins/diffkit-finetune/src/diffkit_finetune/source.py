@@ -8,6 +8,7 @@ from torch import nn
 
 import diffkit
 from diffkit import Denoiser, DiffkitError, Model
+from diffkit.contracts.network import Inflatable
 from diffkit_finetune.fitting import Fitted, by, fit, label_tables
 
 
@@ -72,8 +73,7 @@ def _words(source: Model) -> str:
 
 def _inflated(run: str, source: Model, net: nn.Module, spec: Any) -> Fitted:
     """Let a network for data of more axes, such as clips, take over one for fewer, such as their frames."""
-    inflate = getattr(net, "inflate", None)
-    if inflate is None:
+    if not isinstance(net, Inflatable):
         raise DiffkitError(
             f"{run} models data of {source.latent.rank} axes and here it has {spec.rank}, but a {type(net).__name__} "
             f"cannot be made of another; choose a network that can, such as net=unet"
@@ -81,5 +81,5 @@ def _inflated(run: str, source: Model, net: nn.Module, spec: Any) -> Fitted:
     given, state = source.denoiser.net.state_dict(), net.state_dict()
     tables, lines = label_tables(given, source.latent, net, spec)
     tensors = {name: value for name, value in (given | tables).items() if name in state}
-    inflate(tensors)
+    net.inflate(tensors)
     return Fitted(tensors, [], lines)

@@ -1,6 +1,6 @@
 """EDM2's UNet, for 1-, 2- and 3-D data: every layer keeps the magnitude of features, and of its weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import torch
@@ -10,7 +10,8 @@ from torch.nn.functional import avg_pool1d, avg_pool2d, avg_pool3d, interpolate
 from diffkit import DataSpec
 from diffkit_nets.condition import Condition
 from diffkit_nets.folding import fold, unfold
-from diffkit_nets.layers import Attend, check_dropout, divisor, recompute
+from diffkit_nets.inflation import inflate
+from diffkit_nets.layers import Attend, check_dropout, divisor, gather, recompute
 from diffkit_nets.levels import Size, levels_of
 from diffkit_nets.magnitude import Unit, mp_cat, mp_silu, mp_sum, unit
 
@@ -62,13 +63,15 @@ class EDM2(nn.Module):
         self.spec, self.checkpoint = spec, checkpoint
         self.levels = levels = levels_of(spec, size, width, multipliers, blocks, attention, patch)
         check_dropout(dropout)
-        vector, depth = max(levels.widths), spec.channels * prod(levels.patch)
-        self.condition = Condition(spec, vector, label_dropout)
+        vector, sides = max(levels.widths), prod(levels.patch)
+        self.condition = Condition(spec, vector, label_dropout, attends=bool(levels.attentive))
+        told = self.condition.tokens > 0
 
         def block(level: int, inner: int, outer: int, encodes: bool, attends: bool) -> Block:
-            return Block(levels.shapes[level], inner, outer, vector, dropout, attends, encodes)
+            return Block(levels.shapes[level], inner, outer, vector, dropout, attends, attends and told, encodes)
 
-        self.first = Unit(depth + 1, levels.width, kernel_of(levels.shapes[0]))
+        seen = (spec.channels + self.condition.channels) * sides + 1  # and a channel of ones, in place of biases
+        self.first = Unit(seen, levels.width, kernel_of(levels.shapes[0]))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         channels, skips = levels.width, [levels.width]
         for level, outer in enumerate(levels.widths):
@@ -89,36 +92,41 @@ class EDM2(nn.Module):
             for _ in range(levels.blocks + 1):
                 self.up.append(block(level, channels + skips.pop(), outer, False, level in levels.attentive))
                 channels = outer
-        self.last = Unit(channels, depth, kernel_of(levels.shapes[0]))
+        self.last = Unit(channels, spec.channels * sides, kernel_of(levels.shapes[0]))
         self.gain = nn.Parameter(torch.zeros(()))
+
+    def inflate(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a network for the frames of clips; see :func:`~diffkit_nets.inflate`."""
+        inflate(self, weights)
 
     def attentions(self) -> list[nn.Module]:
         """Return where it attends, from input to output; see :class:`~diffkit.contracts.network.Attentive`."""
         blocks = (*self.down, *self.middle, *self.up)
         return [layer for block in blocks for layer in block.modules() if isinstance(layer, Attend)]
 
-    def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
         """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
-        vector = unit(self.condition(lam, label), (1,))
+        x, vector, tokens = self.condition.around(x, lam, label, **cond)
+        vector, tokens = unit(vector, (1,)), None if tokens is None else unit(tokens, (2,))
         h = fold(x, self.levels.patch)
         h = self.first(torch.cat((h, torch.ones_like(h[:, :1])), 1))
         skips, each = [h], self.levels.blocks + 1
         for i, block in enumerate(self.down, 1):
             if i % each == 0:
                 h = shrink(h, self.levels.stride(i // each))
-            h = self._through(block, h, vector)
+            h = self._through(block, h, vector, tokens)
             skips.append(h)
         for block in self.middle:
-            h = self._through(block, h, vector)
+            h = self._through(block, h, vector, tokens)
         for i, block in enumerate(self.up, 1):
             if i % (each + 1) == 0:
-                h = self._through(block, interpolate(h, skips[-1].shape[2:]), vector)
+                h = self._through(block, interpolate(h, skips[-1].shape[2:]), vector, tokens)
             else:
-                h = self._through(block, mp_cat(h, skips.pop()), vector)
+                h = self._through(block, mp_cat(h, skips.pop()), vector, tokens)
         return unfold(self.last(h, self.gain), self.levels.patch)
 
-    def _through(self, block: nn.Module, h: Tensor, vector: Tensor) -> Tensor:
-        return recompute(block, h, vector) if self.checkpoint else block(h, vector)
+    def _through(self, block: nn.Module, h: Tensor, vector: Tensor, tokens: Tensor | None) -> Tensor:
+        return recompute(block, h, vector, tokens) if self.checkpoint else block(h, vector, tokens)
 
 
 class Block(nn.Module):
@@ -131,6 +139,7 @@ class Block(nn.Module):
         vector: the length of the condition's vector.
         dropout: see :class:`EDM2`.
         attends: whether self-attention follows.
+        told: whether attention to tokens follows.
         encodes: whether it is on the way down, where features are brought to unit magnitude first.
     """
 
@@ -142,6 +151,7 @@ class Block(nn.Module):
         vector: int,
         dropout: float,
         attends: bool,
+        told: bool,
         encodes: bool,
     ) -> None:
         super().__init__()
@@ -153,8 +163,9 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.leave = Unit(outer, outer, kernel_of(shape))
         self.attention = Attention(shape, outer) if attends else None
+        self.told = CrossAttention(len(shape), outer, vector) if told else None
 
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+    def forward(self, x: Tensor, vector: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Return ``(batch, outer, *shape)`` of ``x`` ``(batch, inner, *shape)`` and ``vector`` ``(batch, vector)``."""
         kept = x if self.skip is None else self.skip(x)
         if self.encodes:
@@ -164,6 +175,8 @@ class Block(nn.Module):
         h = mp_sum(kept, self.leave(self.dropout(h)), SHARE)
         if self.attention is not None:
             h = self.attention(h)
+        if self.told is not None:
+            h = self.told(h, tokens)
         return h.clamp(-LARGEST, LARGEST)
 
 
@@ -188,6 +201,29 @@ class Attention(nn.Module):
         qkv = unit(self.qkv(x).reshape(len(x), 3, self.heads, -1, x[0, 0].numel()), (3,))
         gathered = self.attend(*qkv.mT.unbind(1)).mT.reshape(x.shape)
         return mp_sum(x, self.out(gathered), SHARE)
+
+
+class CrossAttention(nn.Module):
+    """Attention of all positions to an item's tokens, by cosines, mixed with its input.
+
+    Args:
+        rank: of the data.
+        channels: of input and output.
+        width: of a token.
+        head: about how many channels a head has.
+    """
+
+    def __init__(self, rank: int, channels: int, width: int, head: int = 64) -> None:
+        super().__init__()
+        self.heads = divisor(channels, max(1, channels // head))
+        self.q, self.kv = Unit(channels, channels, [1] * rank), Unit(width, 2 * channels)
+        self.out = Unit(channels, channels, [1] * rank)
+
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """Return ``x`` ``(batch, channels, *shape)`` mixed with what it gathered of ``(batch, length, width)``."""
+        q = unit(self.q(x).unflatten(1, (self.heads, -1)), (2,)).flatten(1, 2)
+        k, v = unit(self.kv(tokens).unflatten(2, (2, self.heads, -1)), (4,)).permute(2, 0, 3, 1, 4)
+        return mp_sum(x, self.out(gather(q, k, v)), SHARE)
 
 
 def kernel_of(shape: Sequence[int]) -> list[int]:

@@ -1,6 +1,6 @@
 """What the UNets share: blocks at several resolutions, and skip connections across."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 
 import torch
@@ -10,6 +10,7 @@ from torch.nn.functional import silu
 from diffkit import DataSpec
 from diffkit_nets.condition import Condition
 from diffkit_nets.folding import fold, unfold
+from diffkit_nets.inflation import inflate
 from diffkit_nets.layers import Attend, convolution, group_norm, recompute, zero
 from diffkit_nets.levels import Levels
 from diffkit_nets.resampling import Blur, Grow
@@ -22,8 +23,8 @@ class Hourglass(nn.Module):
         spec: what the network models.
         levels: its levels.
         vector: the length of the condition's vector.
-        block: ``block(level, inner, outer)`` returns a module that maps ``(batch, inner, *shape)`` and vectors
-            ``(batch, vector)`` to ``(batch, outer, *shape)``.
+        block: ``block(level, inner, outer)`` returns a module that maps ``(batch, inner, *shape)``, vectors
+            ``(batch, vector)`` and tokens ``(batch, length, vector)`` or none to ``(batch, outer, *shape)``.
         label_dropout: see :class:`~diffkit_nets.Condition`.
         blur: whether a low-pass filter precedes and follows every change of resolution.
         checkpoint: whether blocks are computed again in the backward pass instead of kept.
@@ -43,9 +44,9 @@ class Hourglass(nn.Module):
         super().__init__()
         self.spec, self.levels, self.checkpoint = spec, levels, checkpoint
         shapes, widths = levels.shapes, levels.widths
-        self.condition = Condition(spec, vector, label_dropout)
-        depth = spec.channels * prod(levels.patch)
-        self.first = convolution(shapes[0], depth, levels.width)
+        self.condition = Condition(spec, vector, label_dropout, attends=bool(levels.attentive))
+        sides = prod(levels.patch)
+        self.first = convolution(shapes[0], (spec.channels + self.condition.channels) * sides, levels.width)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
         channels, skips = levels.width, []
@@ -64,30 +65,33 @@ class Hourglass(nn.Module):
             if level:
                 self.grow.append(Grow(shapes[level - 1], channels, blur))
         self.norm = group_norm(channels)
-        self.last = zero(convolution(shapes[0], channels, depth))
+        self.last = zero(convolution(shapes[0], channels, spec.channels * sides))
+
+    def inflate(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a network for the frames of clips; see :func:`~diffkit_nets.inflate`."""
+        inflate(self, weights)
 
     def attentions(self) -> list[nn.Module]:
         """Return where it attends, from input to output; see :class:`~diffkit.contracts.network.Attentive`."""
         blocks = (*self.down, self.middle, *self.up)
         return [layer for block in blocks for layer in block.modules() if isinstance(layer, Attend)]
 
-    def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
         """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
-        vector = self.condition(lam, label)
-        folded = fold(x, self.levels.patch)
-        h = self.first(self.enter(folded))
+        x, vector, tokens = self.condition.around(x, lam, label, **cond)
+        h = self.first(self.enter(fold(x, self.levels.patch)))
         skips, blocks = [], self.levels.blocks
         for i, block in enumerate(self.down):
             if i and i % blocks == 0:
                 h = self.shrink[i // blocks - 1](h)
-            h = self._through(block, h, vector)
+            h = self._through(block, h, vector, tokens)
             skips.append(h)
-        h = self._through(self.middle, h, vector)
+        h = self._through(self.middle, h, vector, tokens)
         for i, block in enumerate(self.up):
             skip = skips.pop()
             if i and i % blocks == 0:
                 h = self.grow[i // blocks - 1](h, skip.shape[2:])
-            h = self._through(block, torch.cat((h, skip), 1), vector)
+            h = self._through(block, torch.cat((h, skip), 1), vector, tokens)
         h = self.last(silu(self.norm(h)))
         return unfold(self.leave(h, len(x)), self.levels.patch)
 
@@ -99,8 +103,8 @@ class Hourglass(nn.Module):
         """Undo :meth:`enter`."""
         return h
 
-    def _through(self, block: nn.Module, h: Tensor, vector: Tensor) -> Tensor:
-        return recompute(block, h, vector) if self.checkpoint else block(h, vector)
+    def _through(self, block: nn.Module, h: Tensor, vector: Tensor, tokens: Tensor | None) -> Tensor:
+        return recompute(block, h, vector, tokens) if self.checkpoint else block(h, vector, tokens)
 
 
 def _shrink(levels: Levels, level: int, channels: int, blur: bool) -> nn.Module:

@@ -62,9 +62,10 @@ class Unit(nn.Module):
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         """Return ``gain`` times the layer's output."""
-        axes = range(1, self.weight.ndim)
-        if self.training:
+        weight = self.weight
+        axes = range(1, weight.ndim)
+        if self.training and weight.requires_grad:
             # .data: a second call before the backward pass of the first must not invalidate it, and changes nothing
-            self.weight.data.copy_(unit(self.weight.detach(), axes))
-        weight = unit(self.weight, axes) * (gain / sqrt(self.weight[0].numel()))
-        return APPLY[len(self.padding.get("padding", ()))](x, weight.to(x.dtype), **self.padding)
+            weight.data.copy_(unit(weight.detach(), axes))
+        scaled = unit(weight, axes) * (gain / sqrt(weight[0].numel()))
+        return APPLY[len(self.padding.get("padding", ()))](x, scaled.to(x.dtype), **self.padding)

@@ -75,16 +75,17 @@ class Denoiser(nn.Module):
                 ``(batch,)``.
             cond: conditions for the network, each ``(batch, ...)``.
         """
-        self.evaluations += 1
-        self.items += len(x)
+        counts, n = self.__dict__, x.shape[0]  # a module sets an attribute in the time that a small layer takes
+        counts["evaluations"] += 1
+        counts["items"] += n
         if isinstance(at, Level):
             c_skip, c_out, c_in = self.prediction.coefficients(at.alpha, at.sigma)
-            lam = at.tensor.expand(len(x))
+            lam = at.tensor.expand(n)
             if not isinstance(c_in, Tensor):
                 return torch.add(c_skip * x, self.net(c_in * x, lam, **cond), alpha=c_out)
             table = torch.stack((c_skip, c_out, c_in))[:, None].to(x, non_blocking=True)  # one for each channel
         else:
-            t = torch.as_tensor(at, dtype=torch.float64).expand(len(x))
+            t = torch.as_tensor(at, dtype=torch.float64).expand(n)
             table = _rows(t, *self.prediction.coefficients(self.schedule.alpha(t), self.schedule.sigma(t))).to(x)
             lam = self.schedule.lam(t).to(x)
         skip, out, inner = _columns(table, x.ndim)

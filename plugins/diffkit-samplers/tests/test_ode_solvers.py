@@ -1,6 +1,7 @@
 """Deterministic solvers: the kit, their orders, exact cases, evaluations, and bad options."""
 
 import math
+import warnings
 from functools import partial
 
 import pytest
@@ -170,6 +171,26 @@ def test_inversion_and_sampling_return_with_an_error_that_falls_with_the_order(n
         inverted = make(steps).integrate(denoiser, x, nodes[::-1])
         gaps.append((make(steps).integrate(denoiser, inverted, nodes) - x).abs().mean().item())
     assert math.log2(gaps[0] / gaps[1]) > order - 0.25
+
+
+TOO_HIGH = {
+    "exp_adams": {"order": 3},
+    "unipc": {"order": 3},
+    "deis": {"order": 3},
+    "lms": {"order": 3},
+    "er_sde": {"order": 3},
+    "sa_solver": {"predictor_order": 3},
+}
+
+
+@pytest.mark.parametrize("name", TOO_HIGH)
+def test_an_order_beyond_the_steps_is_warned_of_where_it_is_asked_for(name):
+    with pytest.warns(UserWarning, match="order=3 looks at 3 estimates, but .* steps=2"):
+        build("sampler", name, steps=2, **TOO_HIGH[name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build("sampler", name, steps=3, **TOO_HIGH[name])
+        build("sampler", name, steps=1)
 
 
 @pytest.mark.parametrize(

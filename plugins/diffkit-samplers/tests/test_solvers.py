@@ -166,8 +166,10 @@ def test_evaluations(solver, evaluations):
 def one_step(sampler, now, then):
     """Return mean and variance of a step from x=0.4 with the estimate x_0=0.9."""
     x, x0 = torch.tensor([0.4], dtype=torch.float64), torch.tensor([0.9], dtype=torch.float64)
+    (plan,) = sampler.prepare([now, then])
     mean, shifted = (
-        sampler.step(x, x0, now, then, past=(), denoise=None, draw=lambda z=z: torch.full_like(x, z)) for z in (0, 1)
+        sampler.step(x, x0, now, then, past=(), plan=plan, denoise=None, draw=lambda z=z: torch.full_like(x, z))
+        for z in (0, 1)
     )
     return mean.item(), (shifted - mean).item() ** 2
 
@@ -195,7 +197,8 @@ def test_the_large_variance_keeps_marginals_of_standard_normal_data_exact_howeve
     shrink = now.alpha / (now.alpha**2 + now.sigma**2)  # x_0 given x is shrink · x
     x = torch.ones(1, dtype=torch.float64)
     draw = torch.zeros_like
-    mean = DDPM().step(x, shrink * x, now, then, past=(), denoise=None, draw=lambda: draw(x)).item()
+    (plan,) = DDPM().prepare([now, then])
+    mean = DDPM().step(x, shrink * x, now, then, past=(), plan=plan, denoise=None, draw=lambda: draw(x)).item()
     variance = mean**2 * (now.alpha**2 + now.sigma**2) + one_step(DDPM(variance="large"), now, then)[1]
     assert variance == pytest.approx(then.alpha**2 + then.sigma**2, rel=1e-12)
 

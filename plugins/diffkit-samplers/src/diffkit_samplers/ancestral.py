@@ -21,12 +21,7 @@ def towards_data(path: Sequence[Level]) -> None:
 
 
 def unknown_share(now: Level, then: Level, eta: float = 1.0) -> float:
-    """Return the share 1 - exp(2η (λ - λ')) of the variance σ'² that is fresh; for η=1, what x and x_0 leave unknown.
-
-    Raises:
-        DiffkitError: where the step goes towards noise.
-    """
-    towards_data((now, then))
+    """Return the share 1 - exp(2η (λ - λ')) of σ'² that is fresh; for η=1, what x and x_0 leave unknown."""
     return -expm1(2 * eta * (now.lam - then.lam))
 
 

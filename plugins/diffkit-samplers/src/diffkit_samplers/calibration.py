@@ -95,9 +95,10 @@ def calibrate(
     def places(grid: Callable[..., Tensor]) -> Tensor:
         return _places(pilot.lam, schedule.lam(grid(schedule, steps)).clamp(pilot.lam[0], pilot.lam[-1]))
 
+    orders = [order for order in ORDERS if order <= steps] or [steps]
     plain = [RationalGrid(scale * c, p) for c in (0.5, 1.0) for p in (0.6, 0.8, 1.0)]
-    candidates = [(order, places(grid)) for order in ORDERS for grid in (*plain, KarrasGrid(), LogLinearGrid())]
-    candidates += [(order, _spread(pilot, steps, order, scale, share)) for order in ORDERS for share in SHARES]
+    candidates = [(order, places(grid)) for order in orders for grid in (*plain, KarrasGrid(), LogLinearGrid())]
+    candidates += [(order, _spread(pilot, steps, order, scale, share)) for order in orders for share in SHARES]
     evaluations = pilot_steps
 
     def tried(order: int, place: Tensor) -> float:
@@ -174,10 +175,10 @@ def _errors(pilot: Pilot, nodes: list[int], order: int, scale: float, share: flo
     plans = ExpAdams(len(nodes), order, scale).prepare(path)
     missed = []
     for i, (here, then) in enumerate(zip(nodes, [*nodes[1:], len(pilot.x0)], strict=True)):
-        last = i + 1 == len(nodes)
-        weights = plans[i] if last else plans[i + 1].corrector
-        newest = i if last else i + 1
-        estimates = (b * pilot.x0[nodes[newest - j]] for j, b in enumerate(weights.x0))
-        missed.append((weights.x * pilot.x[here] + sum(estimates) - pilot.x[then]).flatten(1).norm(dim=1).mean())
+        estimates = [(b, nodes[i - j]) for j, b in enumerate(plans[i].x0)]
+        if i + 1 < len(nodes):
+            estimates += [(b, nodes[i + 1 - j]) for j, b in enumerate(plans[i + 1].corrector)]
+        reached = plans[i].x * pilot.x[here] + sum(b * pilot.x0[at] for b, at in estimates)
+        missed.append((reached - pilot.x[then]).flatten(1).norm(dim=1).mean())
     shrunk = [at.alpha * (1 + (at.ratio / (share * scale)) ** 2) ** 0.5 for at in path[1:]]
     return torch.stack(missed).to("cpu", torch.float64) / torch.tensor(shrunk, dtype=torch.float64)

@@ -1,6 +1,7 @@
 """Denoising diffusion implicit models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import sqrt
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffkit import DiffkitError, Level, StepSampler
-from diffkit_samplers.ancestral import unknown_share
+from diffkit_samplers.ancestral import towards_data, unknown_share
 
 
 class DDIM(StepSampler):
@@ -30,9 +31,21 @@ class DDIM(StepSampler):
             raise DiffkitError(f"eta={eta} is not a share of fresh noise; give a number from 0 to 1, such as eta=0")
         self.eta = eta
 
-    def step(self, x: Tensor, x0: Tensor, now: Level, then: Level, *, draw: Callable[[], Tensor], **_: Any) -> Tensor:
+    def prepare(self, path: Sequence[Level]) -> list[tuple[float, float, float]]:
+        """Return for each step the weights of x, of x_0 and of fresh noise."""
+        if self.eta:
+            towards_data(path)
+        plans = []
+        for now, then in pairwise(path):
+            fresh = self.eta**2 * unknown_share(now, then) if self.eta else 0.0  # c²/σ'²
+            kept = then.sigma * sqrt(1 - fresh) / now.sigma
+            plans.append((kept, then.alpha - kept * now.alpha, then.sigma * sqrt(fresh)))
+        return plans
+
+    def step(
+        self, x: Tensor, x0: Tensor, now: Level, then: Level, *, plan: Any, draw: Callable[[], Tensor], **_: Any
+    ) -> Tensor:
         """Return the sample at level ``then``."""
-        fresh = self.eta**2 * unknown_share(now, then) if self.eta else 0.0  # c²/σ'²
-        kept = then.sigma * sqrt(1 - fresh) / now.sigma
-        x = torch.add(kept * x, x0, alpha=then.alpha - kept * now.alpha)
-        return torch.add(x, draw(), alpha=then.sigma * sqrt(fresh)) if fresh and then.sigma else x
+        kept, gain, noise = plan
+        x = torch.mul(x, kept).add_(x0, alpha=gain)
+        return x.add_(draw(), alpha=noise) if noise else x

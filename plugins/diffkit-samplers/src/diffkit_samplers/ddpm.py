@@ -1,6 +1,7 @@
 """Ancestral sampling."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import exp, sqrt
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffkit import DiffkitError, Level, StepSampler
-from diffkit_samplers.ancestral import unknown_share
+from diffkit_samplers.ancestral import towards_data, unknown_share
 
 
 class DDPM(StepSampler):
@@ -29,13 +30,24 @@ class DDPM(StepSampler):
             raise DiffkitError(f"variance={variance} is not known; give variance=small or variance=large")
         self.variance = variance
 
-    def step(self, x: Tensor, x0: Tensor, now: Level, then: Level, *, draw: Callable[[], Tensor], **_: Any) -> Tensor:
-        """Return the sample at level ``then``."""
+    def prepare(self, path: Sequence[Level]) -> list[tuple[float, float, float]]:
+        """Return for each step the weights of x, of x_0 and of fresh noise."""
+        towards_data(path)
+        return [self._weights(now, then) for now, then in pairwise(path)]
+
+    def _weights(self, now: Level, then: Level) -> tuple[float, float, float]:
         if then.sigma == 0:
-            return x0
+            return 0.0, then.alpha, 0.0
         kept = then.sigma / now.sigma * exp(now.lam - then.lam)
         variance = then.sigma**2 * unknown_share(now, then)
         if self.variance == "large":
             variance *= (1 + exp(2 * then.lam)) / (1 + exp(2 * now.lam))
-        mean = torch.add(kept * x, x0, alpha=then.alpha - kept * now.alpha)
-        return torch.add(mean, draw(), alpha=sqrt(variance))
+        return kept, then.alpha - kept * now.alpha, sqrt(variance)
+
+    def step(
+        self, x: Tensor, x0: Tensor, now: Level, then: Level, *, plan: Any, draw: Callable[[], Tensor], **_: Any
+    ) -> Tensor:
+        """Return the sample at level ``then``."""
+        kept, gain, noise = plan
+        x = torch.mul(x, kept).add_(x0, alpha=gain)
+        return x.add_(draw(), alpha=noise) if noise else x

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from diffkit_samplers.eps_multistep import EpsMultistep
+from diffkit_samplers.orders import chosen
 
 
 class DEIS(EpsMultistep):
@@ -17,13 +18,11 @@ class DEIS(EpsMultistep):
 
     Args:
         steps: the number of steps.
-        order: from 1, which is ``ddim``, to 3; the first steps are of the order of the points there are.
+        order: from 1, which is ``ddim``, to 3; none is 3. The first steps are of the order of the points there are.
     """
 
-    highest = 3
-
-    def __init__(self, steps: int = 20, order: int = 3) -> None:
-        super().__init__(steps, order)
+    def __init__(self, steps: int = 20, order: int | None = None) -> None:
+        super().__init__(steps, chosen(order, 3, 3, steps))
 
     def coordinate(self, s: Tensor) -> Tensor:
         """Return t."""

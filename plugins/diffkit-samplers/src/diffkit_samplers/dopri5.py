@@ -8,13 +8,7 @@ class Dopri5(Adaptive):
 
     Dormand and Prince, "A family of embedded Runge-Kutta formulae" (1980). Order 5; six evaluations a step, accepted or
     not, and one at the start. See :class:`~diffkit_samplers.adaptive.Adaptive` for the coordinates, the control of
-    steps, and what the grid is for.
-
-    Args:
-        steps: the first step tried is this part of the way in τ = σ/(α + σ).
-        rtol: the tolerance of a step relative to x/(α + σ).
-        atol: the tolerance where that is 0.
-        max_evaluations: how many evaluations there may be.
+    steps, the options, and what the grid is for.
     """
 
     tableau = (

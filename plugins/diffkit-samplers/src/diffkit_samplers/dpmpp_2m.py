@@ -1,12 +1,14 @@
 """DPM-Solver++(2M)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import expm1
 from typing import Any
 
 from torch import Tensor
 
 from diffkit import Level, Point, StepSampler
+from diffkit_samplers.multistep import Weights, weighted
 
 
 class DPMpp2M(StepSampler):
@@ -22,13 +24,19 @@ class DPMpp2M(StepSampler):
 
     history = 1
 
-    def step(self, x: Tensor, x0: Tensor, now: Level, then: Level, *, past: Sequence[Point], **_: Any) -> Tensor:
+    def prepare(self, path: Sequence[Level]) -> list[Weights]:
+        """Return the weights of each step."""
+        plans, before = [], None
+        for now, then in pairwise(path):
+            h = then.lam - now.lam
+            gain = -then.alpha * expm1(-h)
+            extra = gain * h / (2 * (now.lam - before.lam)) if before and then.sigma else 0.0
+            plans.append(Weights(then.sigma / now.sigma, (gain + extra, -extra) if extra else (gain,)))
+            before = now
+        return plans
+
+    def step(
+        self, x: Tensor, x0: Tensor, now: Level, then: Level, *, past: Sequence[Point], plan: Weights, **_: Any
+    ) -> Tensor:
         """Return the sample at level ``then``."""
-        h = then.lam - now.lam
-        gain = -then.alpha * expm1(-h)
-        x = (then.sigma / now.sigma) * x
-        if not past or then.sigma == 0:
-            return x.add_(x0, alpha=gain)
-        before, _, x0_before = past[-1]
-        extra = gain * h / (2 * (now.lam - before.lam))
-        return x.add_(x0, alpha=gain + extra).add_(x0_before, alpha=-extra)
+        return weighted(plan, x, x0, past)

@@ -1,17 +1,15 @@
 """DPM-Solver++(2M) on the reverse SDE."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from math import exp, expm1, sqrt
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from diffkit import Level, Point, StepSampler
-from diffkit_samplers.ancestral import not_negative, unknown_share
+from diffkit import Level
+from diffkit_samplers.ancestral import not_negative, towards_data, unknown_share
+from diffkit_samplers.reverse_sde import ReverseSDE, Weights
 
 
-class DPMpp2MSDE(StepSampler):
+class DPMpp2MSDE(ReverseSDE):
     """The linear part of a reverse SDE is solved exactly, and x_0 extrapolated from the step before.
 
     With h = λ' - λ, r the step before over h, and n fresh noise,
@@ -28,34 +26,21 @@ class DPMpp2MSDE(StepSampler):
         eta: η: 0 is the probability flow, 1 the reverse of the forward process.
     """
 
-    history = 1
-
     def __init__(self, steps: int = 20, eta: float = 1.0) -> None:
-        super().__init__(steps)
+        super().__init__(steps, order=2)
         not_negative(eta=eta)
         self.eta = eta
 
-    def step(
-        self,
-        x: Tensor,
-        x0: Tensor,
-        now: Level,
-        then: Level,
-        *,
-        past: Sequence[Point],
-        draw: Callable[[], Tensor],
-        **_: Any,
-    ) -> Tensor:
-        """Return the sample at level ``then``."""
-        if then.sigma == 0:
-            return then.alpha * x0
-        h, eta = then.lam - now.lam, self.eta
-        gain = -then.alpha * expm1(-(1 + eta) * h)
-        x = torch.mul(x, then.sigma / now.sigma * exp(-eta * h))
-        if past:
-            before, _, x0_before = past[-1]
-            extra = gain * h / (2 * (now.lam - before.lam))
-            x.add_(x0_before, alpha=-extra)
-            gain += extra
-        x.add_(x0, alpha=gain)
-        return x.add_(draw(), alpha=then.sigma * sqrt(unknown_share(now, then, eta))) if eta else x
+    def prepare(self, path: Sequence[Level]) -> list[Weights]:
+        """Return the weights of each step."""
+        towards_data(path)
+        plans, before = [], None
+        for now, then in pairwise(path):
+            h = then.lam - now.lam
+            gain = -then.alpha * expm1(-(1 + self.eta) * h)
+            extra = gain * h / (2 * (now.lam - before.lam)) if before and then.sigma else 0.0
+            kept = then.sigma / now.sigma * exp(-self.eta * h)
+            noise = then.sigma * sqrt(unknown_share(now, then, self.eta))
+            plans.append(Weights(kept, (gain + extra, -extra) if extra else (gain,), noise))
+            before = now
+        return plans

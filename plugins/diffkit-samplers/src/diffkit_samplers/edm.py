@@ -11,6 +11,7 @@ from diffkit import DiffkitError, Level, Streams, levels_at
 from diffkit.contracts.sampling import Denoise
 from diffkit_samplers.ancestral import not_negative, towards_data
 from diffkit_samplers.heun import Heun
+from diffkit_samplers.staged import Stages
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,15 @@ class EDM(Heun):
         """Return ``x``, which is at ``path[0]``, carried along ``path`` to its last level."""
         return super().integrate(denoiser, x, self.raised(path), streams=streams, **cond)
 
+    def prepare(self, path: Sequence[Level]) -> list[Stages]:
+        """Return the stages of each step, to the level that the next start was raised from."""
+        return self.plans(path[:-1], [at.before if isinstance(at, Raised) else at for at in path[1:]])
+
     def step(
-        self,
-        x: Tensor,
-        x0: Tensor,
-        now: Level,
-        then: Level,
-        *,
-        denoise: Callable[[Tensor, Level], Tensor],
-        draw: Callable[[], Tensor],
-        **_: Any,
+        self, x: Tensor, x0: Tensor, now: Level, then: Level, *, draw: Callable[[], Tensor], **common: Any
     ) -> Tensor:
         """Return the sample at level ``then``, by way of the level it was raised from."""
+        x = super().step(x, x0, now, then, **common)
         if not isinstance(then, Raised):
-            return super().step(x, x0, now, then, denoise=denoise)
-        x = super().step(x, x0, now, then.before, denoise=denoise)
+            return x
         return x.add_(draw(), alpha=self.s_noise * sqrt(then.sigma**2 - then.before.sigma**2))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffkit import DiffkitError, Level, Point, StepSampler
+from diffkit import Level, Point, StepSampler
 from diffkit_samplers.multistep import NODES, WEIGHTS, lagrange
 from diffkit_samplers.staged import column
 
@@ -27,37 +27,30 @@ class EpsMultistep(StepSampler):
         order: through how many points the polynomial goes; in the first steps, through those there are.
     """
 
-    highest = 4
-    """The largest order that is offered."""
-
-    def __init__(self, steps: int = 20, order: int = 3) -> None:
+    def __init__(self, steps: int, order: int) -> None:
         super().__init__(steps)
-        if not 1 <= order <= self.highest:
-            raise DiffkitError(f"order={order} is not offered; give one from 1 to {self.highest}, such as order=3")
         self.order, self.history = order, order - 1
 
     def coordinate(self, s: Tensor) -> Tensor:
         """Return that in which ε is a polynomial, at ``s`` (float64), strictly monotonic."""
         raise NotImplementedError(f"{type(self).__name__} has no coordinate; define coordinate()")
 
-    def integrals(self, s: Tensor, s_then: Tensor, nodes: Tensor) -> Tensor:
-        """Return c_j ``(steps, k)`` of steps from ``s`` to ``s_then`` with points at ``nodes`` ``(steps, k)``."""
+    def integrals(self, s: Tensor, s_then: Tensor, nodes: Tensor, there: Tensor) -> Tensor:
+        """Return c_j ``(steps, k)`` of steps from ``s`` to ``s_then`` with points at those ``nodes`` that are there."""
         half = (s_then - s)[:, None] / 2
-        basis = lagrange(self.coordinate(nodes), self.coordinate(s[:, None] + half * (1 + NODES)))
+        basis = lagrange(self.coordinate(nodes), self.coordinate(s[:, None] + half * (1 + NODES)), there)
         return half * (basis @ WEIGHTS)
 
     def prepare(self, path: Sequence[Level]) -> list[Any]:
         """Return for each step the weights of x and those of the estimates, the latest first."""
         alpha, sigma = column(path, "alpha"), column(path, "sigma")
-        s, n, plans = sigma / alpha, len(path) - 1, []
-        for k in range(1, min(self.order, n) + 1):
-            steps = torch.arange(k - 1, n if k == self.order else k)
-            points = steps[:, None] - torch.arange(k)
-            shares = alpha[steps + 1, None] * self.integrals(s[steps], s[steps + 1], s[points]) / sigma[points]
-            of_x0 = -shares * alpha[points]
-            shares[:, 0] += alpha[steps + 1] / alpha[steps]
-            plans += zip(shares.tolist(), of_x0.tolist(), strict=True)
-        return plans
+        s, places = sigma / alpha, torch.arange(len(path) - 1)[:, None] - torch.arange(self.order)
+        points, there = places.clamp(min=0), places >= 0
+        shares = alpha[1:, None] * self.integrals(s[:-1], s[1:], s[points], there) / sigma[points]
+        of_x0 = -shares * alpha[points]
+        shares[:, 0] += alpha[1:] / alpha[:-1]
+        rows = zip(shares.tolist(), of_x0.tolist(), there.sum(1).tolist(), strict=True)
+        return [(of_x[:k], of_x0[:k]) for of_x, of_x0, k in rows]
 
     def step(
         self, x: Tensor, x0: Tensor, now: Level, then: Level, *, past: Sequence[Point], plan: Any, **_: Any

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from diffkit import DiffkitError
 from diffkit_samplers.multistep import NODES, WEIGHTS
+from diffkit_samplers.orders import chosen
 from diffkit_samplers.reverse_sde import ReverseSDE
 
 
@@ -28,14 +29,12 @@ class ERSDE(ReverseSDE):
 
     Args:
         steps: the number of steps.
-        order: how many estimates a step looks at, 1 to 3; the first steps look at those there are.
+        order: how many estimates a step looks at, 1 to 3; none is 3. The first steps look at those there are.
         phi: φ.
     """
 
-    def __init__(self, steps: int = 20, order: int = 3, phi: Literal["er", "sde", "ode"] = "er") -> None:
-        super().__init__(steps, order)
-        if not 1 <= order <= 3:
-            raise DiffkitError(f"order={order} is not offered; give 1 to 3 estimates, such as order=3")
+    def __init__(self, steps: int = 20, order: int | None = None, phi: Literal["er", "sde", "ode"] = "er") -> None:
+        super().__init__(steps, chosen(order, 3, 3, steps))
         if phi not in ("er", "sde", "ode"):
             raise DiffkitError(f"phi={phi!r} is not an amount of noise; give phi=er, phi=sde or phi=ode")
         self.phi = phi

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from diffkit import DataSpec, DiffkitError
 from diffkit_samplers.multistep import Multistep
+from diffkit_samplers.orders import chosen
 
 
 class ExpAdams(Multistep):
@@ -20,7 +21,7 @@ class ExpAdams(Multistep):
 
     Args:
         steps: the number of steps.
-        order: how many estimates a step looks at, from 1 to 6.
+        order: how many estimates a step looks at, from 1 to 6; none is 4. The first steps look at those there are.
         scale: c, the standard deviation of the data; the spec's where none is given, 0.5 without a spec.
         spec: what the network models.
     """
@@ -29,11 +30,9 @@ class ExpAdams(Multistep):
     amplification = 200.0
 
     def __init__(
-        self, steps: int = 20, order: int = 4, scale: float | None = None, spec: DataSpec | None = None
+        self, steps: int = 20, order: int | None = None, scale: float | None = None, spec: DataSpec | None = None
     ) -> None:
-        if not 1 <= order <= 6:
-            raise DiffkitError(f"order={order} is not a number of estimates to look at; give 1 to 6, such as order=4")
-        super().__init__(steps, order, corrector=True)
+        super().__init__(steps, chosen(order, 4, 6, steps), corrector=True)
         self.scale = scale if scale is not None else spec.std if spec else 0.5
         if not 0 < self.scale < float("inf"):
             raise DiffkitError(

@@ -1,18 +1,16 @@
 """Heun's method on the probability flow."""
 
-from collections.abc import Callable
-from typing import Any
+from diffkit_samplers.runge_kutta import explicit
+from diffkit_samplers.staged import Number, Stage, Staged
 
-import torch
-from torch import Tensor
-
-from diffkit import Level, StepSampler
+TRAPEZIUM = ((1.0,), (1 / 2, 1 / 2))
 
 
-class Heun(StepSampler):
-    """Heun's method on the probability-flow ODE in the coordinates of rectified flow (see :class:`Euler`).
+class Heun(Staged):
+    """Heun's method on the probability-flow ODE in the coordinates of rectified flow.
 
-    With D the denoiser, the slope (y - D)/τ is averaged over both ends of the step:
+    With y and τ those of :class:`~diffkit_samplers.euler.Euler`, the slope (y - D)/τ is averaged over both ends of a
+    step:
 
         y₁ = y + (τ' - τ) (y - D(y))/τ,        y' = ½ (y + y₁) + ½ (τ' - τ) (y₁ - D(y₁))/τ'.
 
@@ -21,17 +19,6 @@ class Heun(StepSampler):
     below 1. Order 2; two evaluations a step, but one in the last, to σ=0, which is Euler's.
     """
 
-    def step(
-        self, x: Tensor, x0: Tensor, now: Level, then: Level, *, denoise: Callable[[Tensor, Level], Tensor], **_: Any
-    ) -> Tensor:
-        """Return the sample at level ``then``."""
-        scale, scale_then = now.alpha + now.sigma, then.alpha + then.sigma
-        tau, tau_then = now.sigma / scale, then.sigma / scale_then
-        kept = tau_then / tau
-        x1 = torch.add((scale_then / scale * kept) * x, x0, alpha=scale_then * (1 - kept))
-        if then.sigma == 0:
-            return x1
-        turn = (tau_then - tau) / (2 * tau_then)
-        x0_then = denoise(x1, then)
-        middle = torch.add((scale_then / scale / 2) * x, x1, alpha=0.5 + turn)
-        return torch.add(middle, x0_then, alpha=-scale_then * turn)
+    def stages(self, s: Number, s_then: Number) -> list[Stage]:
+        """Return the look at the end, and the end."""
+        return explicit(TRAPEZIUM, s, s_then)

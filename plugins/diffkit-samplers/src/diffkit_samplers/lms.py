@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from diffkit_samplers.eps_multistep import EpsMultistep
+from diffkit_samplers.orders import chosen
 
 
 class LMS(EpsMultistep):
@@ -15,11 +16,11 @@ class LMS(EpsMultistep):
 
     Args:
         steps: the number of steps.
-        order: from 1, which is ``ddim``, to 4; the first steps are of the order of the points there are.
+        order: from 1, which is ``ddim``, to 4; none is 4. The first steps are of the order of the points there are.
     """
 
-    def __init__(self, steps: int = 20, order: int = 4) -> None:
-        super().__init__(steps, order)
+    def __init__(self, steps: int = 20, order: int | None = None) -> None:
+        super().__init__(steps, chosen(order, 4, 4, steps))
 
     def coordinate(self, s: Tensor) -> Tensor:
         """Return ``s`` itself."""

@@ -15,8 +15,7 @@ for every polynomial what the integral does; with v the distance from the end of
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,17 +23,7 @@ from torch import Tensor
 
 from diffkit import Level, Point, StepSampler
 from diffkit_samplers.ancestral import towards_data
-from diffkit_samplers.multistep import weighted
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One step: the weights of x, of the estimates from the latest back, and of noise; and those of its correction."""
-
-    x: float
-    x0: tuple[float, ...]
-    noise: float
-    corrector: tuple[float, ...] = ()
+from diffkit_samplers.multistep import Weights, change, corrected, weighted
 
 
 class ReverseSDE(StepSampler):
@@ -93,7 +82,7 @@ class ReverseSDE(StepSampler):
         if self.corrector_order:
             again = self._integrals(lam, decay, self.corrector_order, ahead=1)
             for i, at in enumerate(noisy[1 : len(plans)]):
-                plans[i + 1] = replace(plans[i + 1], corrector=_times(at.alpha, _change(b[i], again[i])))
+                plans[i + 1] = plans[i + 1]._replace(corrector=_times(at.alpha, change(b[i], again[i])))
         return plans
 
     def _integrals(self, lam: Tensor, decay: Tensor, order: int, ahead: int) -> list[list[float]]:
@@ -111,12 +100,7 @@ class ReverseSDE(StepSampler):
 
     def correct(self, x: Tensor, x0: Tensor, now: Level, *, past: Sequence[Point], plan: Weights, **_: Any) -> Tensor:
         """Return the sample at level ``now``, the step to it taken again with its own estimate among the nodes."""
-        if not plan.corrector:
-            return x
-        result = torch.add(x, x0, alpha=plan.corrector[0])
-        for i in range(1, len(plan.corrector)):
-            result.add_(past[-i].x0, alpha=plan.corrector[i])
-        return result
+        return corrected(plan, x, x0, past)
 
     def step(
         self,
@@ -137,8 +121,3 @@ class ReverseSDE(StepSampler):
 
 def _times(alpha: float, weights: Iterable[float]) -> tuple[float, ...]:
     return tuple(alpha * weight for weight in weights)
-
-
-def _change(old: Sequence[float], new: Sequence[float]) -> list[float]:
-    """Return by how much the weights of the estimates change, that at the end of the step first."""
-    return [there - here for here, there in zip_longest([0.0, *old], new, fillvalue=0.0)]

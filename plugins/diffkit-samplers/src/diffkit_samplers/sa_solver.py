@@ -5,6 +5,7 @@ from torch import Tensor
 
 from diffkit import DiffkitError
 from diffkit_samplers.ancestral import not_negative
+from diffkit_samplers.orders import chosen
 from diffkit_samplers.reverse_sde import ReverseSDE
 
 
@@ -23,8 +24,9 @@ class SASolver(ReverseSDE):
     Args:
         steps: the number of steps.
         tau: τ: 0 is the probability flow, 1 the reverse of the forward process.
-        predictor_order: how many estimates the predictor looks at, 1 to 4.
-        corrector_order: how many the corrector looks at, that at x' included: 1 to 4, or 0 for no corrector.
+        predictor_order: how many estimates the predictor looks at, 1 to 4; none is 3.
+        corrector_order: how many the corrector looks at, that at x' included: 1 to 4, or 0 for no corrector;
+            none is 4.
         sigma_min: the σ/α below which τ is 0.
         sigma_max: the σ/α above which τ is 0.
     """
@@ -33,17 +35,17 @@ class SASolver(ReverseSDE):
         self,
         steps: int = 20,
         tau: float = 1.0,
-        predictor_order: int = 3,
-        corrector_order: int = 4,
+        predictor_order: int | None = None,
+        corrector_order: int | None = None,
         sigma_min: float = 0.05,
         sigma_max: float = 50.0,
     ) -> None:
-        super().__init__(steps, predictor_order, corrector_order)
+        super().__init__(
+            steps,
+            chosen(predictor_order, 3, 4, steps, "predictor_order"),
+            chosen(corrector_order, 4, 4, steps, "corrector_order", least=0),
+        )
         not_negative(tau=tau, sigma_min=sigma_min)
-        if not 1 <= predictor_order <= 4:
-            raise DiffkitError(f"predictor_order={predictor_order} is not offered; give 1 to 4 estimates")
-        if not 0 <= corrector_order <= 4:
-            raise DiffkitError(f"corrector_order={corrector_order} is not offered; give 1 to 4, or 0 for none")
         if sigma_max < sigma_min:
             raise DiffkitError(
                 f"sigma_min={sigma_min:g} and sigma_max={sigma_max:g} are not an interval of noise levels; give "

@@ -39,17 +39,19 @@ class Staged(StepSampler):
 
     def prepare(self, path: Sequence[Level]) -> Sequence[Stages]:
         """Return the stages of each step."""
-        noisy = path if path[-1].sigma else path[:-1]
-        clean = [Stages([], [0.0, path[-1].alpha])] * (len(path) - len(noisy))
-        if len(noisy) < 2:
+        return self.plans(path[:-1], path[1:])
+
+    def plans(self, starts: Sequence[Level], ends: Sequence[Level]) -> list[Stages]:
+        """Return the stages of steps from ``starts`` to ``ends``."""
+        noisy = [end for end in ends if end.sigma]
+        clean = [Stages([], [0.0, end.alpha]) for end in ends[len(noisy) :]]
+        if not noisy:
             return clean
-        s = torch.tensor([level.ratio for level in noisy], dtype=torch.float64)
-        s_then, sigma = s[1:], column(noisy[:-1], "sigma")
-        known, columns = {id(s_then): noisy[1:]}, []
-        for place, weights in self.stages(s[:-1], s_then):
-            if id(place) not in known:
-                known[id(place)] = levels_at((-place.log()).tolist(), like=path[0].tensor)
-            at = known[id(place)]
+        sigma, s_then = column(starts[: len(noisy)], "sigma"), column(noisy, "sigma") / column(noisy, "alpha")
+        s = sigma / column(starts[: len(noisy)], "alpha")
+        columns = []
+        for place, weights in self.stages(s, s_then):
+            at = noisy if place is s_then else levels_at((-place.log()).tolist(), like=starts[0].tensor)
             alpha = column(at, "alpha")
             rows = torch.stack((column(at, "sigma") / sigma, *(alpha * w for w in weights)), 1)
             columns.append(zip(at, rows.tolist(), strict=True))

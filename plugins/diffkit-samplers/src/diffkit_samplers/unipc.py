@@ -9,6 +9,7 @@ from torch import Tensor
 from diffkit import DiffkitError, Level
 from diffkit_samplers.dpmpp_3m import lower_at_the_end
 from diffkit_samplers.multistep import Multistep
+from diffkit_samplers.orders import chosen
 
 
 class UniPC(Multistep):
@@ -29,7 +30,7 @@ class UniPC(Multistep):
 
     Args:
         steps: the number of steps.
-        order: p, from 1 to 3; the first steps look at the estimates there are.
+        order: p, from 1 to 3; none is 2. The first steps look at the estimates there are.
         variant: B.
         corrector: whether each step is taken again.
     """
@@ -37,11 +38,13 @@ class UniPC(Multistep):
     extra = 1
 
     def __init__(
-        self, steps: int = 20, order: int = 2, variant: Literal["bh1", "bh2"] = "bh2", corrector: bool = True
+        self,
+        steps: int = 20,
+        order: int | None = None,
+        variant: Literal["bh1", "bh2"] = "bh2",
+        corrector: bool = True,
     ) -> None:
-        super().__init__(steps, order, corrector)
-        if order > 3:
-            raise DiffkitError(f"order={order} is not offered; give one from 1 to 3, such as order=2")
+        super().__init__(steps, chosen(order, 2, 3, steps), corrector)
         if variant not in ("bh1", "bh2"):
             raise DiffkitError(f"variant={variant!r} is not a B(h) of UniPC; give bh1 or bh2")
         self.variant = variant
@@ -54,11 +57,13 @@ class UniPC(Multistep):
         """Return how many estimates each step looks at: fewer on the last steps to σ=0."""
         return lower_at_the_end(super().orders(path), path)
 
-    def _integrals(self, now: Tensor, then: Tensor, phi_then: Tensor, nodes: Tensor) -> Tensor:
-        if nodes.shape[1] != 2:
-            return super()._integrals(now, then, phi_then, nodes)
-        h = then - now
+    def _integrals(self, now: Tensor, then: Tensor, phi_then: Tensor, nodes: Tensor, there: Tensor) -> Tensor:
+        b = super()._integrals(now, then, phi_then, nodes, there)
+        two = there.sum(1) == 2
+        h, pair = (then - now)[two], nodes[two, :2]
         gain = -torch.expm1(-h)
-        share = (h if self.variant == "bh1" else gain)[:, None] / 2
-        other = share * h[:, None] / (nodes - now[:, None])  # infinite at the start itself, whose weight is the rest
-        return torch.where(nodes == now[:, None], gain[:, None] - other.flip(1), other)
+        share = (h if self.variant == "bh1" else gain) / 2
+        start = pair == now[two, None]
+        other = share[:, None] * h[:, None] / (pair - now[two, None])  # infinite at the start, whose weight is the rest
+        b[two, :2] = torch.where(start, gain[:, None] - other.flip(1), other)
+        return b

@@ -23,7 +23,7 @@ class ConvNeXt(Hourglass):
 
     The blocks are those of Woo et al., "ConvNeXt V2" (2023): a depthwise convolution, a layer norm, an inverted
     bottleneck with global response normalisation; the condition scales and shifts the norm and gates the branch, which
-    starts as nothing. Without attention its cost is linear in the number of positions.
+    starts as nothing. Without attention its cost is linear in the number of positions; sequences enter the condition.
 
     Args:
         spec: what the network models: 1, 2 or 3 axes of any length.
@@ -97,7 +97,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.narrow = nn.Linear(EXPANSION * outer, outer)
 
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+    def forward(self, x: Tensor, vector: Tensor, tokens: None = None) -> Tensor:
         """Return ``(batch, outer, *shape)`` of ``x`` ``(batch, inner, *shape)`` and ``vector`` ``(batch, vector)``."""
         x = self.skip(x)
         places = [1] * (x.ndim - 2)

@@ -1,6 +1,7 @@
 """The parts that the networks share."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,42 @@ class Attention(nn.Module):
         return x + self.out(gathered)
 
 
-def recompute(layer: nn.Module, *inputs: Tensor) -> Tensor:
+class CrossAttention(nn.Module):
+    """Attention of all positions to an item's tokens, added to its input; it starts as the identity.
+
+    Args:
+        rank: of the data.
+        channels: of input and output.
+        width: of a token.
+        head: about how many channels a head has.
+    """
+
+    def __init__(self, rank: int, channels: int, width: int, head: int = 32) -> None:
+        super().__init__()
+        self.heads = divisor(channels, max(1, channels // head))
+        self.norm = group_norm(channels)
+        self.q = CONVOLUTIONS[rank](channels, channels, 1)
+        self.kv = nn.Linear(width, 2 * channels)
+        self.out = zero(CONVOLUTIONS[rank](channels, channels, 1))
+
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """Return ``x`` ``(batch · parts, channels, *shape)`` with what it gathered of ``(batch, length, width)``."""
+        k, v = self.kv(tokens).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return x + self.out(gather(self.q(self.norm(x)), k, v))
+
+
+def gather(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return softmax(q kᵀ/√d) v for queries ``(batch · parts, channels, *shape)``, shaped as they are.
+
+    Keys and values are ``(batch, heads, tokens, d)``, for all parts of an item.
+    """
+    batch, heads, _, features = k.shape
+    parts = q.reshape(batch, -1, heads, features, q[0, 0].numel()).permute(0, 2, 1, 4, 3)
+    gathered = scaled_dot_product_attention(parts.flatten(2, 3), k, v).reshape(parts.shape)
+    return gathered.permute(0, 2, 1, 4, 3).reshape(q.shape)
+
+
+def recompute(layer: nn.Module, *inputs: Any) -> Tensor:
     """Return ``layer(*inputs)``, of which only the inputs are kept for the backward pass, which computes it again."""
     if not torch.is_grad_enabled():
         return layer(*inputs)

@@ -9,7 +9,7 @@ from torch.nn.functional import silu
 
 from diffkit import DataSpec, DiffkitError
 from diffkit_nets.hourglass import Hourglass
-from diffkit_nets.layers import CONVOLUTIONS, Attention, check_dropout, convolution, group_norm, zero
+from diffkit_nets.layers import CONVOLUTIONS, Attention, CrossAttention, check_dropout, convolution, group_norm, zero
 from diffkit_nets.levels import Size, levels_of
 
 
@@ -19,7 +19,7 @@ class UNet(Hourglass):
     The layout of Dhariwal & Nichol, "Diffusion Models Beat GANs on Image Synthesis" (2021), kept small: the noise level
     and the label scale and shift every block's normalised features, blocks and attention start as the identity, and the
     output starts as zero. From one level to the next the longest axes are halved (rounding up) until all are equal, so
-    clips keep their few frames while their pictures shrink.
+    clips keep their few frames while their pictures shrink. Where it attends, it attends to sequences, too.
 
     Args:
         spec: what the network models: 1, 2 or 3 axes of any length.
@@ -66,9 +66,11 @@ class UNet(Hourglass):
         levels = levels_of(spec, size, width, multipliers, blocks, attention, patch, apart)
         check_dropout(dropout)
         vector = 4 * levels.width
+        told = any(one.kind == "sequence" for one in spec.conditions)
 
         def block(level: int, inner: int, outer: int) -> Block:
-            given = levels.shapes[level], inner, outer, vector, dropout, level in levels.attentive
+            attends = level in levels.attentive
+            given = levels.shapes[level], inner, outer, vector, dropout, attends, attends and told
             return ClipBlock(spec.shape[0] // levels.patch[0], *given) if apart else Block(*given)
 
         super().__init__(
@@ -101,10 +103,18 @@ class Block(nn.Module):
         vector: the length of the condition's vector.
         dropout: see :class:`UNet`.
         attention: whether self-attention follows.
+        told: whether attention to tokens follows.
     """
 
     def __init__(
-        self, shape: Sequence[int], inner: int, outer: int, vector: int, dropout: float, attention: bool
+        self,
+        shape: Sequence[int],
+        inner: int,
+        outer: int,
+        vector: int,
+        dropout: float,
+        attention: bool,
+        told: bool = False,
     ) -> None:
         super().__init__()
         self.norm = group_norm(inner)
@@ -115,18 +125,21 @@ class Block(nn.Module):
         self.leave = zero(convolution(shape, outer, outer))
         self.skip = nn.Identity() if inner == outer else CONVOLUTIONS[len(shape)](inner, outer, 1)
         self.attention = Attention(shape, outer) if attention else None
+        self.told = CrossAttention(len(shape), outer, vector) if told else None
 
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+    def forward(self, x: Tensor, vector: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Return ``(batch · parts, outer, *shape)`` of ``x`` ``(batch · parts, inner, *shape)``.
 
-        The ``vector`` ``(batch, vector)`` is for all parts of an item.
+        ``vector`` ``(batch, vector)`` and ``tokens`` ``(batch, length, vector)`` are for all parts of an item.
         """
         batch = len(vector)
         scale, shift = self.modulation(vector).reshape(batch, 1, -1, *[1] * (x.ndim - 2)).chunk(2, 2)
         h = self.modulated(self.enter(silu(self.norm(x)))).unflatten(0, (batch, -1))
         h = torch.addcmul(shift, h, 1 + scale).flatten(0, 1)
         h = self.skip(x) + self.leave(self.dropout(silu(h)))
-        return h if self.attention is None else self.attention(h, batch)
+        if self.attention is not None:
+            h = self.attention(h, batch)
+        return h if self.told is None else self.told(h, tokens)
 
 
 class ClipBlock(Block):
@@ -139,14 +152,22 @@ class ClipBlock(Block):
     """
 
     def __init__(
-        self, frames: int, shape: Sequence[int], inner: int, outer: int, vector: int, dropout: float, attention: bool
+        self,
+        frames: int,
+        shape: Sequence[int],
+        inner: int,
+        outer: int,
+        vector: int,
+        dropout: float,
+        attention: bool,
+        told: bool,
     ) -> None:
-        super().__init__(shape, inner, outer, vector, dropout, attention)
+        super().__init__(shape, inner, outer, vector, dropout, attention, told)
         self.across = Block((frames,), outer, outer, vector, dropout, attention)
 
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+    def forward(self, x: Tensor, vector: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Return ``(batch · frames, outer, *shape)`` of ``x`` ``(batch · frames, inner, *shape)``."""
-        h = super().forward(x, vector)
+        h = super().forward(x, vector, tokens)
         clips = h.unflatten(0, (len(vector), -1)).flatten(3).transpose(1, 3)  # (batch, positions, channels, frames)
         mixed = self.across(clips.flatten(0, 1), vector).unflatten(0, clips.shape[:2])
         return mixed.transpose(1, 3).reshape(h.shape)

@@ -1,39 +1,34 @@
 """Stochastic gradient descent."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
-from diffkit_training.rate import Decay, Rate, can_fuse, check, parameter_groups
+from diffkit_training.adam import check_decay
+from diffkit_training.groups import can_fuse, parameter_groups
+from diffkit_training.rate import Rate, check
 
 
+@dataclass
 class SGD(Rate):
     """Stochastic gradient descent with Nesterov's momentum.
 
     Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013).
 
-    Args:
-        lr: the learning rate at its peak.
+    Attributes:
         momentum: the share of the last step that is taken again; 0 is plain gradient descent.
         weight_decay: of matrices and convolution kernels.
-        warmup: the steps until the peak.
-        decay: how the rate falls from there to 0 at the last step, or that it does not.
-
-    Raises:
-        DiffkitError: where an option is out of range.
     """
 
-    def __init__(
-        self,
-        lr: float = 0.1,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        warmup: int = 50,
-        decay: Decay = "cosine",
-    ) -> None:
-        super().__init__(lr, warmup, decay)
-        check(0 <= momentum < 1, "momentum", momentum, "0 to below 1")
-        check(weight_decay >= 0, "weight_decay", weight_decay, "0 or more")
-        self.momentum, self.weight_decay = momentum, weight_decay
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(0 <= self.momentum < 1, "momentum", self.momentum, "0 to below 1")
+        check_decay(self.weight_decay)
 
     def create(self, net: nn.Module) -> torch.optim.Optimizer:
         """Return torch's optimizer over the trainable parameters of ``net``."""

@@ -1,0 +1,32 @@
+"""Which parameters decay, and which are matrices."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def decaying(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Return the trainable parameters that decay, matrices and kernels, and the others: biases, gains and tables."""
+    tables = {id(module.weight) for module in net.modules() if isinstance(module, nn.Embedding)}
+    trainable = [p for p in net.parameters() if p.requires_grad]
+    matrices = [p for p in trainable if p.ndim > 1 and id(p) not in tables]
+    chosen = set(map(id, matrices))
+    return matrices, [p for p in trainable if id(p) not in chosen]
+
+
+def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the trainable parameters as groups for a torch optimizer: one that decays, and one that does not."""
+    pairs = zip(decaying(net), (weight_decay, 0.0), strict=True)
+    return [{"params": found, "weight_decay": decay} for found, decay in pairs if found]
+
+
+def can_fuse(net: nn.Module) -> bool:
+    """Return whether torch has a fused step for the parameters, one kernel for all of them, wherever they are."""
+    return all(p.device.type in ("cpu", "cuda") and torch.is_floating_point(p) for p in net.parameters())
+
+
+def with_gradients(group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the parameters of a group that have a gradient, and their gradients."""
+    found = [p for p in group["params"] if p.grad is not None]
+    return found, [p.grad for p in found]

@@ -15,7 +15,8 @@ class WandB:
     """Sends curves, sheets of samples and the config to Weights & Biases.
 
     The id is kept in ``wandb.json`` in the run's folder, so a run that goes on does so there, and steps it takes again
-    are not sent twice. Besides what the run logs, only its packages and the machine's load are sent: no source, command line or host.
+    are not sent twice. Besides what the run logs, only its packages and the
+    machine's load are sent: no source, command line or host.
 
     Args:
         project: the project.

@@ -105,6 +105,7 @@ class Denoiser(nn.Module):
     def losses(self, x0: Tensor, *, t: Tensor | None = None, noise: Tensor | None = None, **cond: Tensor) -> Tensor:
         """Return the loss of each item, ``(batch,)``: its weighted squared error, balanced where the weighting learns.
 
+        While training, it is multiplied by the importance of its time, where times are drawn by importance.
         See :meth:`loss`.
         """
         if t is None:
@@ -121,7 +122,9 @@ class Denoiser(nn.Module):
         else:
             losses = (_columns(weight, x0.ndim) * error.square()).flatten(1).mean(1)
         balance = getattr(self.weighting, "balance", None)
-        return losses if balance is None else balance(losses, lam)
+        losses = losses if balance is None else balance(losses, lam)
+        importance = getattr(self.times, "importance", None) if self.training else None
+        return losses if importance is None else losses * importance(t).to(losses, non_blocking=True)
 
     def _training_table(self, t: Tensor) -> Tensor:
         """Return α, σ, c_in, a, b, λ and the weight, ``(7, batch, 1)``, or one for each channel as the last axis."""

@@ -79,6 +79,7 @@ class Trainer:
         self.steps, self.seed, self.clip = steps, seed, clip
         self.encoder, self.augment, self.precision = encoder, augment, precision
         self.weighting = denoiser.weighting if isinstance(denoiser.weighting, nn.Module) else nn.Module()
+        self.times = denoiser.times if isinstance(denoiser.times, nn.Module) else nn.Module()
         trained = denoiser.net
         if any(p.requires_grad for p in self.weighting.parameters()):
             trained = nn.ModuleDict({"net": denoiser.net, "weighting": self.weighting})
@@ -145,9 +146,12 @@ class Trainer:
             told = {name: value[rows] for name, value in cond.items()}
             with self.losses.joined(join and rows.stop == n):
                 with autocast(self.precision, self.device):
-                    loss = self.losses(x0[rows], t[rows], noise, told).sum() / n
+                    losses = self.losses(x0[rows], t[rows], noise, told)
+                loss = losses.sum() / n
                 self.scaler.scale(loss).backward()
             total += loss.detach()
+            if join and hasattr(self.times, "observe"):
+                self.times.observe(t[rows], losses.detach())
         return total
 
     def _apply(self, bad: Tensor) -> None:
@@ -226,7 +230,7 @@ class Trainer:
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Return all tensors of the state, by file and name: the network's, their averages' and the optimizer's.
 
-        Those of a weighting that learns come besides.
+        Those of a weighting that learns, and of times that adapt, come besides.
         """
         moments = {
             f"{index}.{name}": value
@@ -235,8 +239,9 @@ class Trainer:
             if isinstance(value, Tensor)
         }
         files = {"model": self.denoiser.net.state_dict(), **self.average.state(), "optimizer": moments}
-        learned = self.weighting.state_dict()
-        return {file: whole(values) for file, values in (files | ({"weighting": learned} if learned else {})).items()}
+        learned = {"weighting": self.weighting.state_dict(), "times": self.times.state_dict()}
+        files |= {file: values for file, values in learned.items() if values}
+        return {file: whole(values) for file, values in files.items()}
 
     def numbers(self) -> dict[str, Any]:
         """Return the rest of the state, as JSON: the step, and what of the optimizer's state is no tensor."""
@@ -259,6 +264,7 @@ class Trainer:
         net.load_state_dict(parted(tensors["model"], net.state_dict()))
         self.average.load({file: parted(tensors[file], now) for file, now in self.average.state().items()})
         self.weighting.load_state_dict(tensors.get("weighting", {}))
+        self.times.load_state_dict(tensors.get("times", {}))
         like = [p for group in self.torch_optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in numbers["optimizer"]["plain"].items()}
         for name, value in tensors["optimizer"].items():

@@ -51,7 +51,13 @@ class Weighting(Protocol):
 
 @runtime_checkable
 class Times(Protocol):
-    """Which times a training batch visits."""
+    """Which times a training batch visits.
+
+    One that adapts is a ``torch.nn.Module`` with two methods besides. ``importance(t)`` returns what the losses of
+    times ``t`` are multiplied by while training, ``(batch,)`` on the host, so that their mean stays that of some fixed
+    distribution. ``observe(t, losses)`` is given the losses of a step, ``(batch,)`` where they live, and does not wait
+    for them in most steps. Its state is part of checkpoints.
+    """
 
     def __call__(self, n: int, schedule: Schedule, generator: torch.Generator | None = None) -> Tensor:
         """Return ``n`` times in [0, 1], float64 on the host, drawn with ``generator``."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from diffkit.lazy import lazily
 
 if TYPE_CHECKING:
+    from diffkit_objectives.adaptive import AdaptiveTimes
     from diffkit_objectives.correlated import OffsetNoise, PyramidNoise, SpectrumNoise
     from diffkit_objectives.learned import LearnedWeighting
     from diffkit_objectives.noises import NormalNoise, RademacherNoise, UniformNoise
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "AdaptiveTimes": "diffkit_objectives.adaptive",
         "EDMPrediction": "diffkit_objectives.predictions",
         "EDMWeighting": "diffkit_objectives.weightings",
         "ELBOWeighting": "diffkit_objectives.weightings",
@@ -74,6 +76,7 @@ __getattr__, __dir__ = lazily(
     },
 )
 __all__ = [
+    "AdaptiveTimes",
     "EDMPrediction",
     "EDMWeighting",
     "ELBOWeighting",

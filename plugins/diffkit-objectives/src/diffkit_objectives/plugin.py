@@ -40,6 +40,7 @@ def diffkit_times() -> Iterable[Component]:
     yield Component("uniform_lam", "diffkit_objectives.times:UniformLamTimes", "uniform in λ")
     yield Component("mode", "diffkit_objectives.times:ModeTimes", "middle times more often, or the ends")
     yield Component("laplace", "diffkit_objectives.times:LaplaceTimes", "one level of λ most often")
+    yield Component("adaptive", "diffkit_objectives.adaptive:AdaptiveTimes", "more often where the loss is large")
     yield Component("logit_normal", "diffkit_objectives.times:LogitNormalTimes", "middle times more often")
     yield Component("lognormal", "diffkit_objectives.times:LogNormalTimes", "EDM: log(σ/α) is normal")
 

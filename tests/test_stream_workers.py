@@ -199,6 +199,18 @@ def test_what_a_data_set_raises_is_raised_with_the_place_and_the_stream_goes_on(
         assert index == 9 or "in meet" in raised.value.__notes__[0]
 
 
+def test_a_worker_that_cannot_be_started_is_a_sentence(streams, monkeypatch):
+    def refuse():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    stream = streams(Numbers(), 4, 0, workers=2)
+    with pytest.raises(DiffkitError, match=r"worker 0 cannot be started \(Resource .* train\.workers=0"):
+        stream.batch(0)
+    monkeypatch.undo()
+    assert same(stream.batch(0), streams(Numbers(), 4, 0).batch(0))
+
+
 def test_items_of_another_shape_than_the_spec_says_are_refused(streams):
     class Longer(Numbers):
         def __getitem__(self, index):

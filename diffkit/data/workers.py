@@ -7,8 +7,8 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -79,16 +79,17 @@ class Workers:
 
     def batch(self, step: int, pinned: bool = False) -> Batch:
         """Return the batch of ``step``, copied, and have those after it fetched; rising steps are fast."""
-        if step != self._next:
+        expected, self._next = self._next, -1  # whatever goes wrong now, the next call starts anew
+        if step != expected:
             self._seek += 1
-            self._next = step
             for worker in self._workers:
-                self._ask(worker)
-        self._await(self._workers[step % len(self._workers)])
+                self._ask(worker, step)
+        worker = self._workers[step % len(self._workers)]
+        self._await(worker, step)
         slot = self._slots[step % len(self._slots)]
         copied = {name: torch.empty_like(value, pin_memory=pinned).copy_(value) for name, value in slot.items()}
+        worker.send((self._seek, step + len(self._slots)))
         self._next = step + 1
-        self._workers[step % len(self._workers)].send((self._seek, step + len(self._slots)))
         return copied.pop("x"), copied
 
     def close(self) -> None:
@@ -99,34 +100,32 @@ class Workers:
             worker.end(patience=LOOK)
         self._next = -1
 
-    def _ask(self, worker: "Worker") -> None:
-        """Ask for all that is wanted next of ``worker``, started where it does not run."""
+    def _ask(self, worker: "Worker", step: int) -> None:
+        """Ask ``worker``, started where it does not run, for its share of ``step`` and those after it."""
         if worker.connection is None:
             worker.start(self._context, self._source, self._memory, self._like)
         count = len(self._workers)
-        first = self._next + (worker.number - self._next) % count
-        for step in range(first, self._next + len(self._slots), count):
-            worker.send((self._seek, step))
+        first = step + (worker.number - step) % count
+        for wanted in range(first, step + len(self._slots), count):
+            worker.send((self._seek, wanted))
 
-    def _await(self, worker: "Worker") -> None:
-        """Wait until the next step is fetched, whatever becomes of the worker meanwhile."""
+    def _await(self, worker: "Worker", step: int) -> None:
+        """Wait until ``step`` is fetched, whatever becomes of the worker meanwhile."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                error = worker.answer((self._seek, self._next), self._timeout)
+                error = worker.answer((self._seek, step), self._timeout)
             except Lost as lost:
-                said = f"{worker} {lost} while it fetched the batch of step {self._next + 1}"
+                said = f"{worker} {lost} while it fetched the batch of step {step + 1}"
                 worker.end()
                 if attempt == ATTEMPTS:
-                    self.close()
                     raise DiffkitError(
                         f"{said}, as did {ATTEMPTS - 1} before it; see what the data does in the training process "
                         f"itself: train.workers=0, or give the workers less to hold: a smaller train.batch_size"
                     ) from None
                 warnings.warn(f"{said}; another takes its place, and the batches stay the same", stacklevel=4)
-                self._ask(worker)
+                self._ask(worker, step)
             else:
                 if error is not None:
-                    self._next = -1
                     raise error
                 return
 
@@ -144,15 +143,18 @@ class Worker:
 
     def start(self, context: BaseContext, *work: Any) -> None:
         """Start the process, and have it :func:`_serve`."""
-        self.connection, theirs = context.Pipe()
         try:
-            self.process = context.Process(target=_serve, args=(theirs, os.getpid(), *work), daemon=True)  # type: ignore[attr-defined]
-            self.process.start()
+            connection, theirs = context.Pipe()
+            work = (theirs, os.getpid(), *work)
+            process = context.Process(target=_serve, args=work, daemon=True)  # type: ignore[attr-defined]
+            with _uninterrupted():
+                process.start()
         except OSError as error:
             raise DiffkitError(
                 f"data worker {self.number} cannot be started ({error.strerror or error}); have the training process "
                 f"fetch the data itself: train.workers=0"
             ) from error
+        self.process, self.connection = process, connection
         theirs.close()  # so that the pipe ends where the process does
 
     def send(self, request: tuple[int, int] | None) -> None:
@@ -196,6 +198,19 @@ class Worker:
             why = " (the system does so when memory runs out)" if code == -signal.SIGKILL else ""
             return f"was ended by {signal.Signals(-code).name}{why}"
         return f"ended with status {code}"
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back for a while, so that a new process does not get it before it says that it ignores it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(connection: Connection, parent: int, source: Source, memory: list[Memory], like: dict[str, Tensor]) -> None:

@@ -8,8 +8,16 @@ class DiffkitError(Exception):
     """A mistake that whoever typed the command can mend.
 
     Its text is one sentence: what was asked, what is there, what to type next. The command line prints it
-    without a traceback and exits with status 2.
+    without a traceback and exits with status 2. What of it came from a file cannot do anything to a terminal.
     """
+
+    def __str__(self) -> str:
+        return plain(super().__str__())
+
+
+def plain(text: str) -> str:
+    """Return ``text`` without characters that a terminal would obey instead of showing."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffkit.errors import DiffkitError
+from diffkit.errors import DiffkitError, plain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -91,7 +91,9 @@ def _train(words: Sequence[str]) -> int:
     from diffkit.paths import CONF
 
     overrides, flags = split_flags(words)
-    own_config = any(flag.startswith(("--config-name", "-cn", "--config-dir", "-cd")) for flag in flags)
+    own_config = any(
+        flag.startswith(("--config-name", "-cn", "--config-dir", "-cd", "--config-path", "-cp")) for flag in flags
+    )
     main_process, failed, statuses = os.getpid(), list[DiffkitError](), [0]
 
     def job(config: "DictConfig") -> None:
@@ -131,7 +133,7 @@ def _job(config: "DictConfig") -> int:
 
     hydra_config = HydraConfig.get()
     swept = hydra_config.mode == RunMode.MULTIRUN
-    finished = finish(config, hydra_config.runtime.choices)
+    finished = finish(config, hydra_config.runtime.choices, hydra_config.overrides.task)
     ended = start(finished, Path(os.path.relpath(hydra_config.runtime.output_dir)) if swept else None)
     return ended.status
 
@@ -140,12 +142,15 @@ def _own_keys(flags: Sequence[str]) -> list[str]:
     """Return the top-level keys and groups that a user's own config folder brings."""
     from pathlib import Path
 
+    from diffkit.config.folders import vet
+
     keys: list[str] = []
     for flag, value in zip(flags, [*flags[1:], ""], strict=True):
         name, _, attached = flag.partition("=")
-        if name in ("--config-dir", "-cd"):
+        if name in ("--config-dir", "-cd", "--config-path", "-cp"):
             folder = Path(attached or value)
             if folder.is_dir():
+                vet(folder)
                 keys += [path.stem for path in folder.iterdir() if not path.name.startswith(".")]
                 for path in folder.glob("*.yaml"):
                     keys += [
@@ -155,4 +160,4 @@ def _own_keys(flags: Sequence[str]) -> list[str]:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {plain(str(message))}", file=sys.stderr)

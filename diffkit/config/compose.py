@@ -1,5 +1,6 @@
 """Composition: words to a checked config, through Hydra, inside or outside of another Hydra application."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.resolvers import oc
 
 from diffkit import catalog
 from diffkit.config.explain import explained, unchosen
@@ -40,19 +42,40 @@ def compose(*words: str) -> DictConfig:
     register()
     with _own_hydra(), explained(), initialize_config_dir(str(CONF), version_base="1.3", job_name="diffkit"):
         whole = hydra_compose("config", overrides=normalise(words), return_hydra_config=True)
-        return finish(whole, whole.hydra.runtime.choices)
+        return finish(whole, whole.hydra.runtime.choices, words)
 
 
-def finish(config: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
-    """Return a composed config without Hydra's part, with the recipe's name in it, resolved and checked."""
+def finish(config: DictConfig, choices: Mapping[str, Any], words: Sequence[str]) -> DictConfig:
+    """Return a composed config without Hydra's part, with the recipe's name in it, resolved and checked.
+
+    Of the environment it may read what ``words`` read: whoever wrote a recipe may not know what is there.
+    """
     values = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
     if sum(entry.name == choices.get("recipe") for entry in catalog.entries("recipe")) > 1:
         catalog.find("recipe", str(choices["recipe"]))  # raises: it is contested, and Hydra takes the first it finds
     finished = OmegaConf.create({"recipe": choices.get("recipe") or "none", **values}, flags={"allow_objects": True})
-    with explained():
+    with explained(), _environment_of(words):
         OmegaConf.resolve(finished)
     check(finished)
     return finished
+
+
+@contextmanager
+def _environment_of(words: Sequence[str]) -> Iterator[None]:
+    named = set(re.findall(r"oc\.env:\s*([^\s,}]+)", " ".join(words)))
+
+    def read(key: str, *default: Any) -> Any:
+        if key not in named:
+            raise DiffkitError(
+                f"a config reads the variable {key} of the environment; type it: KEY='${{oc.env:{key}}}'"
+            )
+        return oc.env(key, *default)
+
+    OmegaConf.register_new_resolver("oc.env", read, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, use_cache=False, replace=True)
 
 
 def check(config: DictConfig) -> None:

@@ -87,6 +87,8 @@ AT_LEAST: dict[str, float] = {
     "sample.batch_size": 1,
 }
 
+LARGEST = 2**63
+
 
 def check_settings(config: Any) -> None:
     """Raise :class:`DiffkitError` where a plain key is unknown or out of its range."""
@@ -100,6 +102,8 @@ def check_settings(config: Any) -> None:
         value = config
         for part in key.split("."):
             value = value[part]
+        if not value < LARGEST:  # so large a number may have more digits than Python says
+            raise DiffkitError(f"{key} is out of range; give less than 2^63")
         if not value >= least:
             raise DiffkitError(f"{key}={value} is out of range; give {least:g} or more")
     _check_averages(config["train"]["ema"], config["train"]["ema_lengths"])

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from diffkit.config.folders import PlainLoader
 from diffkit.errors import DiffkitError
 from diffkit.run import durable
 
@@ -112,7 +113,7 @@ class RunFolder:
         """Return what config.yaml holds, unresolved and unchecked."""
         path = self.path / CONFIG
         try:
-            values = yaml.load(self._text(CONFIG), _Plain)
+            values = yaml.load(self._text(CONFIG), PlainLoader)
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise DiffkitError(f"{path} cannot be read as YAML ({' '.join(str(error).split())[:200]})") from error
         if not isinstance(values, dict):
@@ -188,15 +189,6 @@ def locked(path: Path, otherwise: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-class _Plain(yaml.SafeLoader):
-    """YAML without aliases: a run's config has none, and a few lines of them unfold to gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(None, None, "it has an alias", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
 
 
 def _lock(descriptor: int) -> None:

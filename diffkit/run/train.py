@@ -83,6 +83,7 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
         data, latent = read_specs(folder)
         model = Model(config, data, latent)
         try_item(model, dataset)
+        model.labels(config.sample.n, config.sample.label)
         trainer = make_trainer(config, model, dataset, ranks)
         found, tensors, numbers, skipped = checkpoint.newest(folder.checkpoints, tuple(trainer.tensors()))
         if numbers["step"] >= config.train.steps:

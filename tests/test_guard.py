@@ -1,0 +1,131 @@
+"""A step that would do harm is not taken, and training goes on from where it was."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import diffkit
+from diffkit import DataSpec, Denoiser, DiffkitError, build
+from diffkit.guard import SETTLED, Guard
+from diffkit.training import Trainer
+
+
+def judged(norms, factor=0.0):
+    guard = Guard(factor, torch.device("cpu"))
+    return guard, [bool(guard.bad(torch.tensor(float(norm)))) for norm in norms]
+
+
+def test_a_gradient_that_is_not_finite_is_bad_and_counted():
+    guard, bad = judged([1, math.nan, math.inf, 2])
+    assert bad == [False, True, True, False]
+    assert guard.state() == {"usual": 1.5, "seen": 2, "skipped": 2, "in_a_row": 0}
+
+
+def test_a_gradient_far_beyond_the_usual_is_bad_once_the_usual_is_known():
+    assert judged([1] * (SETTLED - 1) + [50], factor=20)[1][-1] is False
+    guard, bad = judged([1] * SETTLED + [50, 19, 50, 50], factor=20)
+    assert bad[-4:] == [True, False, True, True]
+    assert guard.state()["in_a_row"] == 2
+    assert judged([1] * SETTLED + [50], factor=0)[1][-1] is False
+
+
+def test_a_bad_norm_does_not_change_what_is_usual():
+    (one, _), (other, _) = judged([1, 2, 3]), judged([1, math.nan, 2, math.inf, 3])
+    assert one.state()["usual"] == other.state()["usual"]
+
+
+class Numbers:
+    """Data whose fourth batch of two is not finite."""
+
+    modality = "numbers"
+    spec = DataSpec(1, (2,))
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, index):
+        return torch.full((1, 2), math.nan if index in (6, 7) else 0.5), 0
+
+
+class InOrder:
+    """Batches of two, one after another."""
+
+    batch_size = 2
+
+    def batch(self, step):
+        return torch.stack([Numbers()[2 * step][0], Numbers()[2 * step + 1][0]]), {}
+
+
+class Line(nn.Module):
+    """One layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x, lam):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_network_and_the_optimizer_are_as_if_a_bad_step_had_not_been(optimizer):
+    torch.manual_seed(0)
+    trainer = Trainer(
+        Denoiser(Line(), "cosine", "edm"), InOrder(), build("optim", optimizer, decay="constant", warmup=0), steps=6
+    )
+    states = []
+    for _ in trainer.run():
+        files = trainer.tensors()
+        states.append(
+            {f"{file}.{name}": v.clone() for file in ("model", "optimizer") for name, v in files[file].items()}
+        )
+    assert all(value.isfinite().all() for value in states[-1].values())
+    assert all(torch.equal(states[3][name], value) for name, value in states[2].items()), "the fourth was not taken"
+    assert not torch.equal(states[4]["model.layer.weight"], states[3]["model.layer.weight"])
+    assert trainer.guard.state()["skipped"] == 1
+
+
+def test_a_run_says_how_many_steps_it_left_out(tmp_path):
+    run = diffkit.train("recipe=spirals", f"out={tmp_path}", "train.steps=2", "train.log_every=1", "sample.n=2").path
+    assert [json.loads(line)["skipped"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [0, 0]
+
+
+def test_after_many_bad_steps_in_a_row_a_run_goes_back_and_on_with_other_batches(tmp_path, monkeypatch, capsys):
+    words = ("recipe=spirals", f"out={tmp_path}", "train.steps=30", "train.log_every=1", "train.save_every=5")
+    bad, hopeful = Guard.bad, {"failures": 0}
+
+    def poisoned(self, norm):
+        hopeful["calls"] = hopeful.get("calls", 0) + 1
+        return bad(self, norm * math.nan if 8 <= hopeful["calls"] < 18 else norm)
+
+    monkeypatch.setattr(Guard, "bad", poisoned)
+    run = diffkit.train(*words, "sample.n=2", "sample.batch_size=2", "sampler.steps=2")
+    assert run.step == 30
+    assert "back to step 5, and on with other batches" in capsys.readouterr().out
+    steps = [json.loads(line)["step"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)), "each step is logged once"
+    state = json.loads((run.path / "checkpoints/step-00000030/state.json").read_text())
+    assert state["failures"] == 1
+
+
+def test_a_run_that_stays_hopeless_gives_up_and_keeps_its_last_checkpoint(tmp_path, monkeypatch):
+    bad, calls = Guard.bad, [0]
+
+    def poisoned(self, norm):
+        calls[0] += 1
+        return bad(self, norm * math.nan if calls[0] > 3 else norm)
+
+    monkeypatch.setattr(Guard, "bad", poisoned)
+    with pytest.raises(DiffkitError, match=r"the loss is .* at step 1\d, .*; the last checkpoint is kept"):
+        diffkit.train(
+            "recipe=spirals",
+            f"out={tmp_path}",
+            "train.steps=99",
+            "train.log_every=1",
+            "train.save_every=2",
+            "sample.n=2",
+        )
+    assert [path.name for path in tmp_path.glob("spirals/*/checkpoints/*")] == ["step-00000002"]

@@ -1,0 +1,174 @@
+"""How a batch is divided, in time or among ranks, and in which precision it is computed, changes next to nothing."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import diffkit
+from diffkit import DataSpec, Denoiser, DiffkitError, build
+from diffkit.config.settings import seconds
+from diffkit.data.stream import BatchStream
+from diffkit.run.train import resume
+from diffkit.training import Trainer
+
+SPEC = DataSpec(1, (4, 4), ("a", "b"), std=0.5)
+
+
+class Squares:
+    """Two kinds of pictures."""
+
+    modality = "image"
+    spec = SPEC
+
+    def __len__(self):
+        return 96
+
+    def __getitem__(self, index):
+        label = index % 2
+        noise = torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(index)) / 8
+        return noise + (label - 0.5) * torch.ones(1, 4, 4), label
+
+
+def trained(steps=4, batch=72, **options):
+    torch.manual_seed(0)
+    net = build("net", "mlp", spec=SPEC, width=16, label_dropout=0.0)
+    denoiser = Denoiser(net, "edm", "edm", weighting="edm", times="lognormal")
+    trainer = Trainer(
+        denoiser,
+        BatchStream(Squares(), batch, 0),
+        build("optim", "adamw", warmup=0, decay="constant"),
+        steps=steps,
+        ema=0.9,
+        **options,
+    )
+    return trainer, [(step.loss.item(), step.grad_norm.item()) for step in trainer.run()]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 7, 24, 72, 100])
+def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(micro_batch):
+    whole, losses = trained()
+    parts, divided = trained(micro_batch=micro_batch)
+    for one, other in zip(losses, divided, strict=True):
+        assert one == pytest.approx(other, rel=2e-5)
+    for one, other in zip(whole.parameters, parts.parameters, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=2e-3)
+
+
+def test_auto_halves_the_micro_batch_until_it_fits_and_changes_nothing_else(monkeypatch):
+    _, losses = trained()
+    losses_of, asked = Denoiser.losses, []
+
+    def small(self, x0, **given):
+        asked.append(len(x0))
+        if len(x0) > 20:
+            raise torch.OutOfMemoryError("out of memory")
+        return losses_of(self, x0, **given)
+
+    monkeypatch.setattr(Denoiser, "losses", small)
+    trainer, divided = trained(micro_batch="auto")
+    assert trainer.micro_batch == 18
+    assert asked[:3] == [72, 36, 18]
+    assert divided[-1] == pytest.approx(losses[-1], rel=2e-5)
+
+
+def test_a_batch_that_does_not_fit_is_refused_with_what_to_type(monkeypatch):
+    def none(self, x0, **given):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(Denoiser, "losses", none)
+    for micro_batch in (0, "auto"):
+        with pytest.raises(DiffkitError, match=r"a batch of 72 items does not fit .* train.micro_batch=auto"):
+            trained(micro_batch=micro_batch)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_as_full_precision_does_but_for_rounding(precision):
+    _, losses = trained(steps=6)
+    trainer, rounded = trained(steps=6, precision=precision)
+    assert rounded[-1][0] == pytest.approx(losses[-1][0], rel=0.05)
+    assert all(p.dtype == torch.float32 for p in trainer.parameters)
+
+
+def test_a_scaled_loss_that_overflows_leaves_the_step_out_and_lowers_the_scale():
+    trainer, _ = trained(steps=1, precision="fp16")
+    before = [p.clone() for p in trainer.parameters]
+    trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 2.0**120})
+    trainer.steps = 2
+    list(trainer.run())
+    assert trainer.scaler.get_scale() == 2.0**119
+    assert all(map(torch.equal, before, trainer.parameters))
+    assert trainer.guard.state()["skipped"] == 1
+
+
+def test_compiled_training_resumes_from_and_into_eager_training():
+    trainer, _ = trained()
+    assert set(trainer.tensors()["model"]) == {name for name, _ in trainer.denoiser.net.named_parameters()}
+
+
+@pytest.mark.parametrize(("text", "meant"), [("90m", 5400), ("2h", 7200), ("1h30m", 5400), ("1.5d", 129600), ("5s", 5)])
+def test_a_time_is_read_as_people_write_it(text, meant):
+    assert seconds(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2h5", "-1h", "two hours", "1h 30m"])
+def test_what_is_not_a_time_is_refused(text):
+    with pytest.raises(DiffkitError, match=r"is not a time; give one such as 90m"):
+        seconds(text)
+
+
+def test_a_run_whose_time_is_up_is_saved_and_says_so_to_a_scheduler(tmp_path, capsys):
+    words = ("recipe=spirals", f"out={tmp_path}", "sample.n=2", "sampler.steps=2", "train.log_every=1")
+    run = diffkit.train(*words, "train.steps=100000", "train.time=0.3s")
+    assert run.status == 75
+    assert 0 < run.step < 100000
+    assert f"diffkit resume {run.path}" in capsys.readouterr().out
+    assert resume(run.path, f"train.steps={run.step + 1}", "train.time=1h").status == 0
+
+
+RANKS = """
+import json, os, sys
+sys.path.insert(0, sys.argv[2])
+from test_micro_batches import Squares, trained
+from diffkit.data.stream import BatchStream
+from diffkit.parallel import join_ranks
+import test_micro_batches as here
+ranks = join_ranks()
+stream = lambda data, batch, seed: BatchStream(data, batch, seed, rank=ranks.rank, ranks=ranks.size)
+here.BatchStream = stream
+said = {}
+for parallel in ("ddp", "fsdp"):
+    for micro_batch in (0, 24):
+        trainer, _ = trained(steps=0, ranks=ranks, parallel=parallel, micro_batch=micro_batch)
+        trainer.steps = 4
+        losses = [(ranks.mean(step.loss).item(), step.grad_norm.item()) for step in trainer.run()]
+        state = trainer.tensors(), trainer.numbers()
+        trainer.restore(*state)
+        trainer.steps = 6
+        losses += [(ranks.mean(step.loss).item(), step.grad_norm.item()) for step in trainer.run()]
+        said[f"{parallel} {micro_batch}"] = losses
+if ranks.first:
+    print(json.dumps(said))
+assert ranks.told(ranks.rank) == 0 and ranks.least(ranks.rank + 3) == 3 and ranks.any(ranks.rank == 1)
+"""
+
+
+def test_two_ranks_train_as_one_does_replicated_or_in_shards_and_go_on_from_what_they_saved(tmp_path):
+    script = tmp_path / "ranks.py"
+    script.write_text(RANKS)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launch, script, "-", os.path.dirname(__file__)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    _, alone = trained(steps=6)
+    for how, losses in json.loads(done.stdout).items():
+        for step, (one, two) in enumerate(zip(alone, losses, strict=True)):
+            assert two == pytest.approx(one, rel=1e-4), f"{how}, step {step}"

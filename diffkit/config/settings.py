@@ -102,7 +102,7 @@ def check_settings(config: Any) -> None:
         value = config
         for part in key.split("."):
             value = value[part]
-        if not value < LARGEST:  # so large a number may have more digits than Python says
+        if value >= LARGEST:  # so large a number may have more digits than Python says
             raise DiffkitError(f"{key} is out of range; give less than 2^63")
         if not value >= least:
             raise DiffkitError(f"{key}={value} is out of range; give {least:g} or more")

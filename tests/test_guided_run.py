@@ -34,6 +34,16 @@ def test_a_guidance_around_another_is_given_in_words(path):
     assert evaluations == 2 * once
 
 
+def test_the_weak_model_may_be_an_earlier_checkpoint(path, trained):
+    words = ("guidance=autoguidance", f"guidance.run={path}", "guidance.scale=3")
+    step = int(max(trained.glob("checkpoints/step-*")).name.removeprefix("step-"))
+    assert torch.equal(samples(path, *words, f"guidance.step={step}")[0], samples(path, *words)[0])
+    with pytest.raises(DiffkitError, match="999"):
+        samples(path, *words, "guidance.step=999")
+    with pytest.raises(DiffkitError, match="step=3"):
+        Autoguidance(diffkit.load(path).denoiser, step=3)
+
+
 def test_a_run_that_is_not_there_is_named(path):
     with pytest.raises(DiffkitError, match="no/such/run"):
         samples(path, "guidance=autoguidance", "guidance.run=no/such/run")

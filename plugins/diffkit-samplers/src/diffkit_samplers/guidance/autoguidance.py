@@ -13,23 +13,28 @@ class Autoguidance(Contrast):
     """D = D_weak + scale (D - D_weak), with D_weak from a model of the same data that is worse for the same reasons.
 
     Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself" (2024), eq. 4: a smaller network, or one
-    that was trained for less long. It needs no labels. The two may differ in network, schedule and prediction. An
-    evaluation of the weak model counts as one of the model.
+    that was trained for less long, such as an earlier checkpoint of the same run. It needs no labels. The two may
+    differ in network, schedule and prediction. An evaluation of the weak model counts as one of the model.
 
     Args:
         run: the weak model: the folder of its run, or, from Python, a :class:`~diffkit.Denoiser`.
         scale: 1 is the model as it is.
+        step: of which checkpoint of that run; the newest where none is given.
         spec: what the model sees.
     """
 
-    def __init__(self, run: str | Denoise, scale: float = 2.0, spec: DataSpec | None = None) -> None:
+    def __init__(
+        self, run: str | Denoise, scale: float = 2.0, step: int | None = None, spec: DataSpec | None = None
+    ) -> None:
         super().__init__(scale)
-        self.run = run
+        if step is not None and not isinstance(run, str):
+            raise DiffkitError(f"step={step} names a checkpoint of a run, but run is a denoiser; give the run's folder")
+        self.run, self.step = run, step
 
     def inner(self, denoiser: Denoise) -> Denoise:
         """Return ``denoiser``, once the weak model is there and known to be one of the same data."""
         if isinstance(self.run, str):
-            self.run = diffkit.load(self.run, "device=cpu").denoiser.eval()
+            self.run = diffkit.load(self.run, "device=cpu", step=self.step).denoiser.eval()
         own, other = spec_of(denoiser), spec_of(self.run)
         if own is not None and other is not None and _what(own) != _what(other):
             raise DiffkitError(

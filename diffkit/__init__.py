@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diffkit.contracts.schedule import Level, derivatives, levels, levels_at
     from diffkit.data.folder import FolderData
     from diffkit.denoiser import Denoiser
+    from diffkit.run.averages import reconstruct
     from diffkit.run.export import export
     from diffkit.run.folder import RunFolder
     from diffkit.run.load import keep, load
@@ -48,6 +49,7 @@ _lazy = {
     "levels": "diffkit.contracts.schedule",
     "levels_at": "diffkit.contracts.schedule",
     "load": "diffkit.run.load",
+    "reconstruct": "diffkit.run.averages",
     "redacted": "diffkit.secrets",
     "train": "diffkit.run.train",
 }
@@ -76,6 +78,7 @@ __all__ = [
     "levels",
     "levels_at",
     "load",
+    "reconstruct",
     "redacted",
     "train",
 ]

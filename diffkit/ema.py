@@ -22,6 +22,9 @@ class EMA:
         decays: one or several, in [0, 1); 0 follows the parameters.
         lengths: relative lengths, above 0 and below 0.2887, such as 0.05 and 0.1.
 
+    Attributes:
+        powers: the files of :meth:`state` with the power-function ones, from which others can be made later.
+
     Raises:
         DiffkitError: where a length is out of range.
     """
@@ -30,8 +33,9 @@ class EMA:
         first, *others = [decays] if isinstance(decays, int | float) else decays
         self._shares: dict[str, Callable[[int], float]] = {"ema": partial(_exponential, first)}
         self._shares |= {decay_file(decay): partial(_exponential, decay) for decay in others}
-        self._powers = {length_file(length): partial(_power, exponent(length)) for length in lengths}
-        self._shares |= self._powers
+        powers = {length_file(length): partial(_power, exponent(length)) for length in lengths}
+        self._shares |= powers
+        self.powers = tuple(powers)
         self.names = [name for name, _ in net.named_parameters()]
         self._live: list[Tensor] = [p.detach() for p in net.parameters()]
         self.averages = {file: [p.clone() for p in self._live] for file in self._shares}
@@ -55,10 +59,6 @@ class EMA:
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Return the averages by file and parameter name: ``ema``, the first; ``ema-<decay>``; ``length-<length>``."""
         return {file: dict(zip(self.names, average, strict=True)) for file, average in self.averages.items()}
-
-    def snapshot(self) -> dict[str, dict[str, Tensor]]:
-        """Return the power-function ones of :meth:`state`, which a later choice of a length is made from."""
-        return {file: tensors for file, tensors in self.state().items() if file in self._powers}
 
     def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take the averages over from :meth:`state`."""

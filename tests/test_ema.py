@@ -120,6 +120,6 @@ def test_a_power_function_average_weighs_each_step_by_the_integral_of_its_profil
     torch.testing.assert_close(ema.state()["length-0.1"]["weight"], expected, rtol=1e-12, atol=1e-12)
 
 
-def test_only_power_function_averages_are_in_a_snapshot():
-    assert set(EMA(nn.Linear(3, 2), [0.5, 0.9], [0.05, 0.1]).snapshot()) == {"length-0.05", "length-0.1"}
-    assert EMA(nn.Linear(3, 2), 0.5).snapshot() == {}
+def test_it_says_which_of_its_averages_others_can_be_made_from():
+    assert EMA(nn.Linear(3, 2), [0.5, 0.9], [0.05, 0.1]).powers == ("length-0.05", "length-0.1")
+    assert EMA(nn.Linear(3, 2), 0.5).powers == ()

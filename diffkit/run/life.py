@@ -14,6 +14,7 @@ from diffkit.contracts.training import Callback, Tracker
 from diffkit.errors import DiffkitError
 from diffkit.progress import Progress
 from diffkit.run import checkpoint
+from diffkit.run.averages import snapshots
 from diffkit.run.folder import RunFolder
 from diffkit.run.load import load_model
 from diffkit.run.model import Model
@@ -61,6 +62,7 @@ class Life:
         self.writer = checkpoint.Writer(
             folder.checkpoints, self.config.train.keep, lambda path: self._say(f"saved    {path}")
         )
+        self.snapshots = checkpoint.Writer(snapshots(folder), keep=0)
         self.began = time.monotonic()
 
     def run(self) -> Run:
@@ -68,7 +70,7 @@ class Life:
         if self.tracker is not None:
             self.tracker.start(self.folder.path, redacted(OmegaConf.to_container(self.config)))
         try:
-            with stop_signals() as stopped, self.progress, self.writer:
+            with stop_signals() as stopped, self.progress, self.writer, self.snapshots:
                 status = self._train(stopped)
             if status:
                 self._say(f"stopped  at step {self.trainer.step} of {self.trainer.steps}; everything is saved")
@@ -146,7 +148,6 @@ class Life:
         failures = self.trainer.failures + 1
         loss, norm = step.loss.item(), step.grad_norm.item()
         said = f"the loss is {loss:.4g} at step {step.number}, and the gradient's norm {norm:.4g}"
-        self.writer.wait()
         if failures > FAILURES or not checkpoint.steps(self.folder.checkpoints):
             raise DiffkitError(f"{said}; the last checkpoint is kept; lower optim.lr, or train.clip, and start again")
         _, tensors, numbers, _ = checkpoint.newest(self.folder.checkpoints, tuple(self.trainer.tensors()))
@@ -162,6 +163,10 @@ class Life:
         if whatever or not self.trainer.guard.in_a_row.item():
             tensors, numbers = self.trainer.tensors(), self.trainer.numbers()
             if self.ranks.first:
+                powers = {file: tensors[file] for file in self.trainer.average.powers}
+                if powers:
+                    lengths = list(self.config.train.ema_lengths)
+                    self.snapshots.save(powers, {"step": numbers["step"], "lengths": lengths})
                 self.writer.save(tensors, numbers)
             self.ranks.wait()
 

@@ -12,7 +12,7 @@ from diffkit.catalog import build
 from diffkit.config.compose import change, restore
 from diffkit.contracts.network import DataSpec
 from diffkit.errors import DiffkitError, listing
-from diffkit.run import checkpoint, lock
+from diffkit.run import averages, checkpoint, lock
 from diffkit.run.folder import CONFIG, DATA, LOCKED, RunFolder
 from diffkit.run.model import Model
 
@@ -82,7 +82,7 @@ def load_model(folder: RunFolder, config: DictConfig, step: int | None = None) -
     """Return the model of a run with the weights of a step or its newest valid ones, and why newer were skipped."""
     model = Model(config, *read_specs(folder))
     model.path = folder.path
-    found, weights, model.step, skipped = _weights(folder, step)
+    found, weights, model.step, skipped = _weights(folder, config, step)
     model.weights = checkpoint.digest(found)
     net = model.denoiser.net
     try:
@@ -97,9 +97,10 @@ def load_model(folder: RunFolder, config: DictConfig, step: int | None = None) -
     return model, skipped
 
 
-def _weights(folder: RunFolder, step: int | None) -> tuple[Path, dict[str, Tensor], int, list[str]]:
+def _weights(folder: RunFolder, config: DictConfig, step: int | None) -> tuple[Path, dict[str, Tensor], int, list[str]]:
     """Return where the weights to sample with are, the weights, their step, and why newer ones were skipped."""
     skipped: list[str] = []
+    file, made = averages.chosen(folder, config, step)
     if step is not None:
         found = folder.checkpoints / f"step-{step:08d}"
         if not found.is_dir():
@@ -108,10 +109,10 @@ def _weights(folder: RunFolder, step: int | None) -> tuple[Path, dict[str, Tenso
                 f"{folder.path} has no checkpoint of step {step}; it has {', '.join(there) or 'none'}, of which the "
                 f"last is taken where no step is given"
             )
-        tensors, numbers = checkpoint.read(found, ("model", "ema"))
+        tensors, numbers = checkpoint.read(found, ("model", file))
     elif folder.exported:
         found = folder.path
         tensors, numbers = checkpoint.read(found, ("model",))
     else:
-        found, tensors, numbers, skipped = checkpoint.newest(folder.checkpoints, ("model", "ema"))
-    return found, {**tensors["model"], **tensors.get("ema", {})}, numbers["step"], skipped
+        found, tensors, numbers, skipped = checkpoint.newest(folder.checkpoints, ("model", file))
+    return found, {**tensors["model"], **tensors.get(file, {}), **made}, numbers["step"], skipped

@@ -224,7 +224,7 @@ def test_muon_does_not_take_parts_of_matrices():
 
 
 def test_an_average_of_what_schedule_free_trains_is_as_good_as_its_x():
-    """On a noisy bowl, whose bottom is 0; what the network holds, y, is worse, and z, where steps are taken, far off."""
+    """On a noisy bowl with its bottom at 0. What the network holds, y, is worse, and z, where it steps, far off."""
     torch.manual_seed(0)
     net = nn.ParameterList([nn.Parameter(torch.full((200,), 3.0))])
     optimizer = ScheduleFree(lr=0.1, warmup=0).create(net)

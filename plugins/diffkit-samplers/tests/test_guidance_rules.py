@@ -161,6 +161,28 @@ def test_projected_guidance_is_no_longer_than_its_norm_allows():
     assert torch.allclose(moved, 2 * free.clamp(max=0.65), rtol=1e-9)
 
 
+def test_momentum_adds_what_guided_at_the_level_before_and_begins_anew_with_more_noise():
+    guided = APG(3.0, eta=1.0, momentum=-0.5)(exact())
+    for _ in range(2):  # two trajectories
+        expected = 0.0
+        for at in (level(t) for t in (0.9, 0.6, 0.3)):
+            good, bad = estimates(at)
+            expected = good - bad - 0.5 * expected
+            for _ in range(2):  # as a solver may that looks at one level twice
+                moved = guided(X, at, label=LABEL) - good
+                assert torch.allclose(moved, 2 * expected, rtol=0, atol=1e-12)
+
+
+def test_momentum_within_momentum_remembers_on_its_own():
+    twice = APG(eta=1.0, momentum=0.25, base=APG(3.0, eta=1.0, momentum=-0.5))(exact())
+    inner = outer = 0.0
+    for at in (level(t) for t in (0.9, 0.6, 0.3)):
+        good, bad = estimates(at)
+        inner = good - bad - 0.5 * inner
+        outer = inner + 0.25 * outer
+        assert torch.allclose(twice(X, at, label=LABEL) - good, 2 * outer, rtol=0, atol=1e-12)
+
+
 # CFG++
 
 
@@ -265,6 +287,7 @@ def test_the_inner_guidance_is_followed_by_both_estimates_of_the_outer():
         (lambda: Interval(-1.0, 1.0), "sigma_min=-1"),
         (lambda: Rescale(1.5), "phi=1.5"),
         (lambda: APG(norm=0.0), "norm=0"),
+        (lambda: APG(momentum=1.0), "momentum=1"),
         (lambda: APG(scale=math.nan), "scale=nan"),
         (lambda: CFGpp(steps=0), "steps=0"),
         (lambda: ZeroInit(0.0), "sigma_zero=0"),

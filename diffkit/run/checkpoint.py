@@ -118,9 +118,9 @@ def write(
             final.rename(final.with_name(f"{final.name}.old"))
         part.rename(final)
         durable.sync(folder)
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, DiffkitError) as error:
         shutil.rmtree(part, ignore_errors=True)
-        why = getattr(error, "strerror", None) or "out of memory"
+        why = getattr(error, "strerror", None) or str(error) or "out of memory"
         raise DiffkitError(f"checkpoint {final.name} could not be written ({why}: {folder})") from error
     others = [path for path in steps(folder) if path != final]
     older = [path for path in others if _number(path) < numbers["step"]]

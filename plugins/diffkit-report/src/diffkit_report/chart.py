@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil, floor, log10
+from statistics import median
 
 from diffkit_report.history import Points
 
 BUCKETS = 300
 """A line keeps the least and the greatest value of each of so many parts of the x axis."""
-WIDE = 20.0
-"""How many times the least of positive values the greatest must be for a logarithmic axis."""
+WIDE = 8.0
+"""How many times their median the greatest of positive values must be for a logarithmic axis."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def axes(chart: Chart) -> tuple[Axis, Axis]:
     xs = [x for series in chart.series for x, _ in series.points]
     ys = [y for series in chart.series for _, y in series.points]
     low, high = _apart(min(xs), max(xs))
-    return Axis(low, high, ticks=_even(low, high, 5)), _y_axis(min(ys), max(ys))
+    if 0 < low < 0.2 * high:
+        low = 0.0
+    return Axis(low, high, ticks=_even(low, high, 5)), _y_axis(ys)
 
 
 def thinned(points: Points, axis: Axis) -> Points:
@@ -71,13 +74,14 @@ def thinned(points: Points, axis: Axis) -> Points:
 
 def smoothed(points: Points) -> Points:
     """Return the centred mean over a twelfth of the points, or over fewer at the ends."""
-    reach = len(points) // 24
     sums = [0.0]
     for _, y in points:
         sums.append(sums[-1] + y)
-    ends = [(max(0, i - min(reach, len(points) - 1 - i)), i + min(reach, i) + 1) for i in range(len(points))]
-    ends = [(low, min(high, len(points))) for low, high in ends]
-    return [(x, (sums[high] - sums[low]) / (high - low)) for (x, _), (low, high) in zip(points, ends, strict=True)]
+    means = []
+    for i, (x, _) in enumerate(points):
+        reach = min(len(points) // 24, i, len(points) - 1 - i)
+        means.append((x, (sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1)))
+    return means
 
 
 def over_steps(title: str, points: Points) -> Chart:
@@ -91,19 +95,20 @@ def over_steps(title: str, points: Points) -> Chart:
 
 def number(value: float) -> str:
     """Return a label for a tick."""
-    if value and not 1e-3 <= abs(value) < 1e6:
+    if value and not 1e-4 <= abs(value) < 1e6:
         mantissa, _, exponent = f"{value:.2e}".partition("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
-def _y_axis(low: float, high: float) -> Axis:
-    if low > 0 and high / low >= WIDE:
+def _y_axis(ys: list[float]) -> Axis:
+    low, high = min(ys), max(ys)
+    if low > 0 and high / median(ys) >= WIDE:
         return Axis(low / 1.15, high * 1.15, True, list(_decades(low / 1.15, high * 1.15)))
     low, high = _apart(low, high)
     room = (high - low) * 0.06
     bottom = 0.0 if 0 <= low <= high * 0.3 else low - room
-    return Axis(bottom, high + room, ticks=_even(bottom, high + room, 4))
+    return Axis(bottom, high + room, ticks=_even(bottom, high + room, 5))
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -58,14 +59,14 @@ def page(run: Facts) -> str:
         charts=[(chart, svg(chart), _legend(chart)) for chart in _charts(run)],
         sheet=sheet(newest) if newest else None,
         items=items(newest, ITEMS) if newest else [],
-        sampled=_sampled(run),
+        sampled=_sampled(run, newest) if newest else "",
         stages=_stages(folders),
         sections=_sections(run.config),
         environment=_environment(lock),
         parts=_parts(lock),
         numbers=_numbers(run),
-        commands=reproduce,
-        remark=remark,
+        commands=[text(command) for command in reproduce],
+        remark=text(remark),
         skipped=run.history.skipped,
     )
 
@@ -148,9 +149,11 @@ def _stages(folders: list[Any]) -> list[Medium]:
     return [Medium(f"step {int(folder.name[5:]):,}", "image", one.url) for folder, one in found if one]
 
 
-def _sampled(run: Facts) -> str:
+def _sampled(run: Facts, newest: Path) -> str:
     """Return in words how the newest samples were drawn."""
-    said = [str(run.options[kind]) for kind in ("sampler", "grid", "guidance") if run.options.get(kind)]
+    step = re.fullmatch(r"step-(\d+)", newest.name)
+    said = [f"at step {int(step[1]):,}" if step else newest.name]
+    said += [str(run.options[kind]) for kind in ("sampler", "grid", "guidance") if run.options.get(kind)]
     figures = run.results
     if "samples, evaluations_per_sample" in figures:
         said.append(f"{text(figures['samples, evaluations_per_sample'])} evaluations a sample")

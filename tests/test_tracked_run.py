@@ -1,0 +1,28 @@
+"""A run that is tracked, and gone on with, through the command's own words."""
+
+import csv
+
+import pytest
+
+import diffkit
+
+WORDS = ("recipe=spirals", "train.steps=4", "train.log_every=1", "sample.n=2", "sampler.steps=2", "device=cpu")
+
+
+def test_a_run_that_goes_on_is_tracked_in_the_same_places_without_secrets(tmp_path, monkeypatch):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.setenv("MY_TOKEN", "hunter2hunter2")
+    run = diffkit.train(
+        *WORDS, f"out={tmp_path / 'hunter2hunter2'}", "tracker=several", "tracker.names=[csv,tensorboard]"
+    )
+    run = diffkit.run.train.resume(run.path, "train.steps=6")
+    rows = list(csv.DictReader((run.path / "metrics.csv").open()))
+    assert [row["step"] for row in rows] == list("123456")
+    found = reading.EventAccumulator(str(run.path / "tensorboard")).Reload()
+    assert [event.step for event in found.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
+    assert [event.value for event in found.Scalars("loss")] == pytest.approx([float(row["loss"]) for row in rows])
+    assert [event.step for event in found.Images("samples")] == [4, 6]
+    config = found.Tensors("config")[0].tensor_proto.string_val[0].decode()
+    assert "train.steps: 4" in config
+    assert "(hidden)" in config
+    assert not [p for p in run.path.rglob("events.*") if b"hunter2" in p.read_bytes()]

@@ -22,6 +22,8 @@ from diffkit.contracts.network import DataSpec
 from diffkit.contracts.objective import Noise, Prediction, Times, Weighting
 from diffkit.contracts.schedule import Level, Schedule
 
+_ZERO = torch.zeros(())
+
 
 class Denoiser(nn.Module):
     """E[x_0 | x_t] from a network, under any schedule and any prediction.
@@ -82,7 +84,7 @@ class Denoiser(nn.Module):
             c_skip, c_out, c_in = self.prediction.coefficients(at.alpha, at.sigma)
             lam = at.tensor.expand(n)
             if not isinstance(c_in, Tensor):
-                return torch.add(c_skip * x, self.net(c_in * x, lam, **cond), alpha=c_out)
+                return torch.add(_scaled(x, c_skip), self.net(_scaled(x, c_in), lam, **cond), alpha=c_out)
             table = torch.stack((c_skip, c_out, c_in))[:, None].to(x, non_blocking=True)  # one for each channel
         else:
             t = torch.as_tensor(at, dtype=torch.float64).expand(n)
@@ -159,6 +161,11 @@ class Denoiser(nn.Module):
         return {
             name: torch.full_like(value, missing[name]) if name in missing else value for name, value in cond.items()
         }
+
+
+def _scaled(x: Tensor, factor: float) -> Tensor:
+    """Return ``factor`` times ``x``; to multiply by a float, torch would make a tensor of it, at as much cost again."""
+    return torch.add(_ZERO, x, alpha=factor)
 
 
 def _rows(t: Tensor, *values: Tensor | float) -> Tensor:

@@ -29,8 +29,9 @@ def main() -> None:
         status = INTERRUPTED
     except BrokenPipeError:
         status = 0
-    except (DiffkitError, OSError) as error:
-        if debug:
+    except (DiffkitError, OSError, MemoryError, RuntimeError) as error:
+        full = isinstance(error, MemoryError) or "memory" in str(error)  # of a GPU's, torch says it by a RuntimeError
+        if debug or (isinstance(error, RuntimeError) and not full):
             raise
         print(f"diffkit: {_said(error)}", file=sys.stderr)
         status = USER_ERROR
@@ -41,9 +42,13 @@ def main() -> None:
     sys.exit(status)
 
 
-def _said(error: DiffkitError | OSError) -> str:
+def _said(error: Exception) -> str:
     if isinstance(error, DiffkitError):
         return str(error)
+    if not isinstance(error, OSError):
+        return (
+            "out of memory; lower train.batch_size or train.micro_batch, or sample.batch_size; what was saved is kept"
+        )
     return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''} (diffkit … --debug shows where)"
 
 

@@ -99,7 +99,7 @@ class Life:
                 if log and self._hopeless(step):
                     break
                 if _due(step.number, train.validate_every) and self.validation is not None:
-                    self._record(step.number, self.validation(self.trainer))
+                    ended = self._record(step.number, self.validation(self.trainer)) or ended
                 stop = False
                 if log or self.ranks.size == 1:  # ranks stop together, and asking them all takes time
                     stop = self.ranks.any(bool(stopped) or time.monotonic() - self.began > limit)
@@ -122,18 +122,19 @@ class Life:
             return False
         if step.number == self.trainer.first and self.config.train.compile:
             self._say(f"compile  the first step took {time.monotonic() - self.began:.0f} s")
-        self._record(step.number, values)
         self.progress.update(step.number, loss=values["loss"])
-        ended = self.callback is not None and self.callback.after_log(step.number, values)
-        if ended:
-            self._say(f"ended    at step {step.number}, by callback={self.config.callback.name}")
-        return ended
+        return self._record(step.number, values)
 
-    def _record(self, step: int, values: dict[str, float]) -> None:
+    def _record(self, step: int, values: dict[str, float]) -> bool:
+        """Log values wherever they go; return whether the callback ends the run."""
         if self.ranks.first:
             self.folder.log({"step": step, **values})
         if self.tracker is not None:
             self.tracker.log(step, values)
+        ended = self.callback is not None and self.callback.after_log(step, values)
+        if ended:
+            self._say(f"ended    at step {step}, by callback={self.config.callback.name}")
+        return ended
 
     def _hopeless(self, step: Step) -> bool:
         """Go back to the last checkpoint, and on from there with other batches, if no step can be taken any more.
@@ -176,7 +177,8 @@ class Life:
         if self.ranks.first:
             shutil.rmtree(target, ignore_errors=True)
         if self.trainer.in_shards:  # one rank alone has no whole network, but what was saved is whole
-            self._save(whatever=True)
+            if quiet:  # midway, where this step may not have been saved
+                self._save(whatever=True)
             if self.ranks.first:
                 self.writer.wait()
                 model, _ = load_model(self.folder, self.config)

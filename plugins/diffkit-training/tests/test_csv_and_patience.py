@@ -88,6 +88,25 @@ def test_a_value_that_is_not_logged_is_an_error_that_says_which_are():
         Patience(value="fid").after_log(1, {"loss": 1.0, "lr": 0.1})
 
 
+def test_the_loss_of_validation_is_waited_for_among_those_of_training():
+    patience = Patience(steps=100, value="val_loss", smoothing=1)
+    stops = []
+    for step in range(10, 500, 10):
+        stops.append(patience.after_log(step, {"loss": 1.0 / step}))
+        if step % 50 == 0:
+            stops.append(patience.after_log(step, {"val_loss": max(1.0, 200 - step)}))
+        if stops[-1]:
+            break
+    assert step == 300
+
+
+def test_a_loss_of_validation_that_never_comes_is_an_error_in_the_end():
+    patience = Patience(steps=100, value="val_loss")
+    assert not any(patience.after_log(step, {"loss": 1.0}) for step in range(1000, 1100, 10))
+    with pytest.raises(DiffkitError, match=r"value=val_loss is not logged; choose one of loss, or val_loss with train"):
+        patience.after_log(1100, {"loss": 1.0})
+
+
 @pytest.mark.parametrize(("option", "value"), [("steps", 0), ("smoothing", 0.5), ("least", 1.0)])
 def test_an_option_out_of_range_is_refused_by_name(option, value):
     with pytest.raises(DiffkitError, match=f"{option}={value} is out of range"):

@@ -42,7 +42,7 @@ class Exact(torch.nn.Module):
     def forward(self, x, lam):
         ratio = torch.exp(-2 * lam)[:, None, None]
         alpha = 1 / (1 + ratio).sqrt()  # variance-preserving, as the cosine schedule is
-        return self.scale * alpha * 0.25 * x / (alpha**2 * 0.25 + 1 - alpha**2)
+        return self.scale * alpha * 0.25 * x / (alpha**2 * 0.25 + 1 - alpha**2).sqrt()  # x is of unit variance
 
 
 def trainer_of(net):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffkit.contracts.data import Dataset, Encoder
 from diffkit.data.fetch import fetch
-from diffkit.streams import generator
+from diffkit.streams import Streams, generator
 from diffkit.training import Trainer, autocast
 
 ITEMS = 512
@@ -63,5 +63,5 @@ class Validation:
             x, cond = fetch(self.dataset, some)
             x = x.to(trainer.device)
             x0 = x if self.encoder is None else self.encoder.encode(x)
-            noise = trainer.denoiser.draw_noise(x0, generator(self.seed, "validation", some[0], device=trainer.device))
+            noise = Streams(self.seed, some, trainer.denoiser.noise).draw(tuple(x0.shape[1:]), 0, like=x0)
             yield _Batch(x0, noise, {k: v.to(trainer.device) for k, v in cond.items() if k in trainer.told})

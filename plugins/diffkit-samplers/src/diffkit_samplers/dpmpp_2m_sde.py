@@ -6,7 +6,8 @@ from math import exp, expm1, sqrt
 
 from diffkit import Level
 from diffkit_samplers.ancestral import not_negative, towards_data, unknown_share
-from diffkit_samplers.reverse_sde import ReverseSDE, Weights
+from diffkit_samplers.multistep import Weights
+from diffkit_samplers.reverse_sde import ReverseSDE
 
 
 class DPMpp2MSDE(ReverseSDE):

@@ -79,7 +79,7 @@ class Trainer:
         self.steps, self.seed, self.clip = steps, seed, clip
         self.encoder, self.augment, self.precision = encoder, augment, precision
         self.weighting = denoiser.weighting if isinstance(denoiser.weighting, nn.Module) else nn.Module()
-        self.times = denoiser.times if isinstance(denoiser.times, nn.Module) else nn.Module()
+        self.times: Any = denoiser.times if isinstance(denoiser.times, nn.Module) else nn.Module()
         trained = denoiser.net
         if any(p.requires_grad for p in self.weighting.parameters()):
             trained = nn.ModuleDict({"net": denoiser.net, "weighting": self.weighting})

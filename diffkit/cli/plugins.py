@@ -1,4 +1,4 @@
-"""``diffkit plugins [list [--json] | info NAME]``: what is installed."""
+"""``diffkit plugins [list [--json] | info NAME [recipe=NAME …]]``: what is installed."""
 
 import inspect
 import json
@@ -18,12 +18,12 @@ def plugins(words: Sequence[str]) -> int:
             _list()
         case ["list", "--json"] | ["--json"]:
             print(json.dumps(_as_json(), indent=1))
-        case ["info", name]:
-            _info(name)
+        case ["info", name, *rest]:
+            _info(name, rest)
         case _:
             raise DiffkitError(
                 f"diffkit plugins does not know '{' '.join(words)}'; type diffkit plugins list [--json], "
-                f"or diffkit plugins info NAME"
+                f"or diffkit plugins info NAME [recipe=NAME]"
             )
     return 0
 
@@ -63,7 +63,7 @@ def _list() -> None:
     Console(highlight=False).print(table)
 
 
-def _info(name: str) -> None:
+def _info(name: str, words: Sequence[str]) -> None:
     plain = name.rpartition(".")[2]
     found = [entry for kind in KINDS for entry in catalog.entries(kind) if entry.name == plain]
     if plain != name:
@@ -84,7 +84,27 @@ def _info(name: str) -> None:
                 print(f"  {entry.kind}.{option.name}: {_type(option.annotation)} {default}")
             if not catalog.options(component):
                 print("  no options")
+        if entry.kind == "net":
+            _size(name, words)
         print()
+
+
+def _size(name: str, words: Sequence[str]) -> None:
+    """Print how large a network is and what it computes, for the default recipe's data or that of ``words``."""
+    import torch
+
+    from diffkit.config.compose import compose
+    from diffkit.flops import flops, parameters
+
+    config = compose(*words, f"net={name}")
+    spec = catalog.build("data", config.data).spec
+    if config.get("encoder") is not None:
+        spec = catalog.build("encoder", config.encoder, spec=spec).latent
+    with torch.device("meta"):
+        net = catalog.build("net", config.net, spec=spec)
+    shape = " x ".join(map(str, (spec.channels, *spec.shape)))
+    size, cost = f"{parameters(net) / 1e6:.3g} M parameters", f"{flops(net, spec) / 1e9:.3g} GFLOP"
+    print(f"\n  {size} and {cost} a forward pass of one item of {shape}, as data={config.data.name} has")
 
 
 def _type(annotation: Any) -> str:

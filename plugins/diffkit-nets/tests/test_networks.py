@@ -2,7 +2,7 @@ from math import pi, prod
 
 import pytest
 import torch
-from diffkit_nets import EDM2, MLP, Condition, ConvNeXt, DiT, UNet
+from diffkit_nets import EDM2, MLP, Condition, ConvNeXt, DiT, UNet, UViT
 from diffkit_nets.folding import fold, patch_for, unfold
 from diffkit_nets.transformer import rotary_angles, rotate
 
@@ -16,6 +16,7 @@ NETWORKS = {
     "edm2": (EDM2, {"width": 8, "multipliers": [1, 2], "attention": [0]}),
     "convnext": (ConvNeXt, {"width": 8, "multipliers": [1, 2]}),
     "dit": (DiT, {"width": 24, "blocks": 2, "heads": 2}),
+    "uvit": (UViT, {"width": 24, "blocks": 3, "heads": 2}),
 }
 DIGITS = DataSpec(1, (8, 8), tuple("0123456789"))
 SPECS = [DIGITS, DataSpec(2, (37,)), DataSpec(1, (3, 6, 5), ("a", "b"))]
@@ -207,6 +208,9 @@ def test_rotary_attention_sees_distances_only():
         (UNet, DataSpec(1, (2, 2, 2, 2)), {}, "4 axes"),
         (DiT, DIGITS, {"width": 30, "heads": 4}, "heads=4 does not divide width=30"),
         (DiT, DIGITS, {"width": 8, "heads": 4}, "needs 4 for its positions"),
+        (DiT, DIGITS, {"size": "xxl"}, "size=xxl is not known; give one of xs, s, b, l, xl"),
+        (DiT, DIGITS, {"temporal": "factorised"}, "is for video"),
+        (UViT, DIGITS, {"blocks": 4}, "blocks=4 has no middle"),
         (MLP, DIGITS, {"blocks": 0}, "blocks=0"),
     ],
 )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from diffkit_nets.inflation import inflate
     from diffkit_nets.mlp import MLP
     from diffkit_nets.unet import UNet
+    from diffkit_nets.uvit import UViT
 
 __getattr__, __dir__ = lazily(
     __name__,
@@ -22,7 +23,8 @@ __getattr__, __dir__ = lazily(
         "EDM2": "diffkit_nets.edm2",
         "MLP": "diffkit_nets.mlp",
         "UNet": "diffkit_nets.unet",
+        "UViT": "diffkit_nets.uvit",
         "inflate": "diffkit_nets.inflation",
     },
 )
-__all__ = ["MLP", "Condition", "ConvNeXt", "DiT", "EDM2", "UNet", "inflate"]
+__all__ = ["MLP", "Condition", "ConvNeXt", "DiT", "EDM2", "UNet", "UViT", "inflate"]

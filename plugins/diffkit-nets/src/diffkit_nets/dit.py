@@ -1,6 +1,6 @@
 """A diffusion transformer for 1-, 2- and 3-D data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Literal
 
@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from diffkit import DataSpec, DiffkitError
 from diffkit_nets.condition import Condition
 from diffkit_nets.folding import fold, patch_for, unfold
+from diffkit_nets.inflation import inflate
 from diffkit_nets.layers import Attend, check_at_least, check_dropout, recompute, zero
-from diffkit_nets.transformer import Attention, Gated, Places, Rotation, heads_for, rotary_angles
+from diffkit_nets.transformer import LONGEST, Attention, Gated, Places, Rotation, heads_for, rotary_angles, sized
 
-LONGEST = {1: 256, 2: 16}
-"""By rank, the most patches along an axis unless a patch is asked for; 8 where there are more axes."""
 Size = Literal["xs", "s", "b", "l", "xl"]
 SIZES = {"xs": (128, 6, 4), "s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
 """By size, width, blocks and heads; from s on those of Peebles & Xie, table 1."""
@@ -67,7 +66,7 @@ class DiT(nn.Module):
         self.spec, self.checkpoint, self.apart = spec, checkpoint, temporal == "factorised"
         if self.apart and spec.rank != 3:
             raise DiffkitError(f"temporal={temporal} is for video, but the data has {spec.rank} axes; leave it out")
-        width, blocks, heads = sized(size, width, blocks, heads)
+        width, blocks, heads = sized(SIZES, size, width, blocks, heads)
         check_at_least(1, width=width, blocks=blocks)
         check_dropout(dropout)
         self.patch = patch_for(spec, patch, LONGEST.get(spec.rank - self.apart, 8))
@@ -90,6 +89,10 @@ class DiT(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = zero(nn.Linear(width, 2 * width))
         self.last = zero(nn.Linear(width, spec.channels * sides))
+
+    def inflate(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a network for the frames of clips; see :func:`~diffkit_nets.inflate`."""
+        inflate(self, weights)
 
     def attentions(self) -> list[nn.Module]:
         """Return where it attends, from input to output; see :class:`~diffkit.contracts.network.Attentive`."""
@@ -163,13 +166,3 @@ class ClipBlock(Block):
         along = self.angles.cos().to(x.dtype), self.angles.sin().to(x.dtype)
         h = torch.addcmul(shift, self.norm(x), 1 + scale).transpose(1, 2)
         return torch.addcmul(x, gate, self.across["attention"](h, along).transpose(1, 2))
-
-
-def sized(size: str, width: int | None, blocks: int | None, heads: int | None) -> tuple[int, int, int | None]:
-    """Return width, blocks and heads: those given, and those of the size for the others."""
-    if size not in SIZES:
-        raise DiffkitError(f"size={size} is not known; give one of {', '.join(SIZES)}")
-    its_width, its_blocks, its_heads = SIZES[size]
-    if heads is None and width is None:
-        heads = its_heads
-    return (its_width if width is None else width), (its_blocks if blocks is None else blocks), heads

@@ -20,18 +20,23 @@ def inflate(net: nn.Module, pictures: Mapping[str, Tensor]) -> None:
     instead, which is not exact at the ends of a clip, where it sees zeros.
 
     Args:
-        net: a fresh convolutional network for clips, such as a :class:`~diffkit_nets.UNet`, of the options that the
-            network for pictures has.
+        net: a fresh network for clips, such as a :class:`~diffkit_nets.UNet`, or a :class:`~diffkit_nets.DiT` with
+            ``temporal=factorised``, of the options that the network for pictures has.
         pictures: the state dict of a network for pictures of the shape of a frame.
 
     Raises:
         DiffkitError: where the networks do not correspond.
     """
+    spec: Any = getattr(net, "spec", None)
     levels: Any = getattr(net, "levels", None)
-    if levels is None or net.spec.rank != 3:
-        raise DiffkitError("inflate() needs a convolutional network for clips, such as diffkit_nets.UNet for 3-D data")
-    shapes = levels.shapes
-    if len(shapes[0]) == 3:
+    apart = getattr(net, "apart", False)
+    if spec is None or spec.rank != 3 or not (levels or apart):
+        raise DiffkitError(
+            "only a network for clips that convolves, or sees frames apart, can start from one for pictures; choose "
+            "net=unet, or net=dit net.temporal=factorised, and 3-D data"
+        )
+    if not apart:
+        shapes = levels.shapes
         frames = level_shapes(shapes[0][1:], [1] * len(shapes))
         if [shape[1:] for shape in shapes] != frames or levels.patch[0] > 1:
             raise DiffkitError(
@@ -40,7 +45,7 @@ def inflate(net: nn.Module, pictures: Mapping[str, Tensor]) -> None:
             )
     state = net.state_dict()
     found = {name: _inflated(name, value, state.get(name)) for name, value in pictures.items()}
-    left = [name for name in state if name not in found and ".across." not in name]
+    left = [name for name in state if name not in found and "across" not in name.split(".")]
     if left:
         raise DiffkitError(f"the network for pictures has no {left[0]}; build both with the same options")
     net.load_state_dict({**state, **found})

@@ -13,3 +13,4 @@ def diffkit_networks() -> Iterable[Component]:
     yield Component("edm2", "diffkit_nets.edm2:EDM2", "a UNet that keeps the magnitude of features and weights")
     yield Component("convnext", "diffkit_nets.convnext:ConvNeXt", "a UNet without attention: depthwise kernels of 7")
     yield Component("dit", "diffkit_nets.dit:DiT", "a transformer on patches")
+    yield Component("uvit", "diffkit_nets.uvit:UViT", "a transformer with long skips, to which everything is a token")

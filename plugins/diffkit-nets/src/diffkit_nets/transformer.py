@@ -4,7 +4,7 @@ Features are ``(batch, parts, positions, width)``: positions of the same part at
 In a clip that is seen frame by frame the parts are its frames; elsewhere there is a single one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch.nn.functional import rms_norm, silu
 from diffkit import DiffkitError
 from diffkit_nets.layers import Attend
 
+LONGEST = {1: 256, 2: 16, 3: 8}
+"""By rank, the most patches along an axis unless a patch is asked for."""
 BASE = 100.0
 """Rotary angles are position · BASE^(-i/n): from a radian a patch to a hundredth of it."""
 Rotation = tuple[Tensor, Tensor]
@@ -68,6 +70,21 @@ class Gated(nn.Module):
         """Return an output of the shape of ``x``."""
         value, gate = self.enter(x).chunk(2, -1)
         return self.leave(self.dropout(value * silu(gate)))
+
+
+def sized(
+    sizes: Mapping[str, tuple[int, int, int]], size: str, width: int | None, blocks: int | None, heads: int | None
+) -> tuple[int, int, int | None]:
+    """Return width, blocks and heads: those given, and those of the size for the others.
+
+    Raises:
+        DiffkitError: where there is no such size.
+    """
+    if size not in sizes:
+        raise DiffkitError(f"size={size} is not known; give one of {', '.join(sizes)}")
+    if heads is None and width is None:
+        heads = sizes[size][2]
+    return (sizes[size][0] if width is None else width), (sizes[size][1] if blocks is None else blocks), heads
 
 
 def heads_for(width: int, heads: int | None, axes: int) -> int:

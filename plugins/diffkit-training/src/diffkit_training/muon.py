@@ -36,6 +36,7 @@ class Muon(AdamW):
             tell its singular values.
     """
 
+    lr: float = 5e-3
     momentum: float = 0.95
 
     def __post_init__(self) -> None:

@@ -9,6 +9,21 @@ import diffkit
 WORDS = ("recipe=spirals", "train.steps=4", "train.log_every=1", "sample.n=2", "sampler.steps=2", "device=cpu")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tracker=tensorboard"],
+        ["tracker=wandb", "tracker.mode=offline", "tracker.title=mine"],
+        ["tracker=mlflow", "tracker.uri=sqlite:///mlflow.db"],
+        ["tracker=several", "tracker.names=[csv,{name: mlflow, uri: sqlite:///mlflow.db}]"],
+    ],
+    ids=lambda words: words[0].partition("=")[2],
+)
+def test_trackers_are_chosen_with_their_options(words):
+    chosen = dict(diffkit.compose("recipe=spirals", *words).tracker)
+    assert diffkit.build("tracker", chosen) is not None
+
+
 def test_a_run_that_goes_on_is_tracked_in_the_same_places_without_secrets(tmp_path, monkeypatch):
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     monkeypatch.setenv("MY_TOKEN", "hunter2hunter2")

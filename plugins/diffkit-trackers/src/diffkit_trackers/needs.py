@@ -14,6 +14,7 @@ def needed(module: str) -> Any:
     """
     package = module.partition(".")[0]
     try:
+        import_module(package)
         return import_module(module)
     except ImportError as error:
         raise DiffkitError(

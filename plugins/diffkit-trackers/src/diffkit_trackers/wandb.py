@@ -21,7 +21,7 @@ class WandB:
     Args:
         project: the project.
         entity: the user or team; your own where none is given.
-        name: the run's name there; that of its folder where none is given.
+        title: the run's name there; that of its folder where none is given.
         mode: ``offline`` keeps everything in ``wandb/`` in the run's folder, for ``wandb sync`` later; where none is
             given, the environment's ``WANDB_MODE`` says it.
     """
@@ -30,12 +30,12 @@ class WandB:
         self,
         project: str = "diffkit",
         entity: str | None = None,
-        name: str | None = None,
+        title: str | None = None,
         mode: Literal["online", "offline"] | None = None,
     ) -> None:
         if mode not in (None, "online", "offline"):
             raise DiffkitError(f"mode={mode} is unknown; give online or offline")
-        self.project, self.entity, self.name, self.mode = project, entity, name, mode
+        self.project, self.entity, self.title, self.mode = project, entity, title, mode
         self._run: Any = None
 
     def start(self, folder: Path, config: Mapping[str, Any]) -> None:
@@ -49,7 +49,7 @@ class WandB:
             self._run = self._wandb.init(
                 project=self.project,
                 entity=self.entity,
-                name=self.name or folder.name,
+                name=self.title or folder.name,
                 mode=self.mode,
                 id=self._place.id,
                 resume="allow",

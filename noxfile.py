@@ -44,6 +44,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """The harness of faults at full length: hundreds of kills, damages and resumptions; half an hour."""
+    session.install("-r", "requirements.txt")
+    session.run("pytest", "tests/faults", "tests/hostile", "-s", *session.posargs, env={"FAULTS": "long"})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     session.install(*required("ruff"))
     session.run("ruff", "check")

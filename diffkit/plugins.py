@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -13,7 +13,7 @@ from types import ModuleType
 import pluggy
 
 from diffkit import hookspecs
-from diffkit.errors import did_you_mean
+from diffkit.errors import did_you_mean, plain
 from diffkit.hookspecs import PROJECT, Component
 from diffkit.kinds import KINDS, Kind
 
@@ -61,7 +61,7 @@ def load_plugins(points: Iterable[EntryPoint] | None = None, disabled: Iterable[
             found.loaded.append(_register(manager, module, point.name, package, _point_version(point)))
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
-            found.quarantined[package] = reason
+            found.quarantined[package] = plain(reason)
     return found
 
 
@@ -99,7 +99,7 @@ def _call(manager: pluggy.PluginManager, kind: Kind, plugin_name: str) -> tuple[
                 _check(component, kind)
                 if component.name in components:
                     raise PluginError(f"it registers {kind.name} '{component.name}' twice")
-                components[component.name] = component
+                components[component.name] = replace(component, summary=plain(component.summary))
     return tuple(components.values())
 
 
@@ -114,11 +114,11 @@ def _check(component: object, kind: Kind) -> None:
 
 
 def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.module.partition(".")[0]
+    return plain(point.dist.name if point.dist is not None else point.module.partition(".")[0])
 
 
 def _point_version(point: EntryPoint) -> str:
-    return point.dist.version if point.dist is not None else ""
+    return plain(point.dist.version) if point.dist is not None else ""
 
 
 def _version(package: str) -> str:

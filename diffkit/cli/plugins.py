@@ -51,6 +51,7 @@ def _as_json() -> dict[str, Any]:
 def _list() -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("kind", "name", "package", "what it is"):
@@ -59,7 +60,7 @@ def _list() -> None:
         contested = {entry.name for entry in catalog.entries(kind)} - set(catalog.names(kind))
         for i, entry in enumerate(catalog.entries(kind)):
             name = f"{entry.package}.{entry.name}" if entry.name in contested else entry.name
-            table.add_row(kind if i == 0 else "", name, entry.package, entry.component.summary)
+            table.add_row(kind if i == 0 else "", name, entry.package, Text(entry.component.summary))
     Console(highlight=False).print(table)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from diffusers import UNet2DModel
+from diffusers import DiTTransformer2DModel, UNet2DModel
 from torch import Tensor, nn
 
 from diffkit import DataSpec
@@ -48,4 +48,26 @@ def unet(spec: DataSpec, parameters: int) -> Peer:
     return nearest(build, range(16, 129, 8), parameters), call
 
 
-PEERS: dict[str, Callable[[DataSpec, int], Peer]] = {"unet": unet}
+def dit(spec: DataSpec, parameters: int) -> Peer:
+    """DiTTransformer2DModel of the layout of ours: six blocks of heads of 64, patches of 2x2."""
+
+    def build(heads: int) -> nn.Module:
+        return DiTTransformer2DModel(
+            num_attention_heads=heads,
+            attention_head_dim=64,
+            in_channels=spec.channels,
+            out_channels=spec.channels,
+            num_layers=6,
+            sample_size=spec.shape[-1],
+            patch_size=2,
+            num_embeds_ada_norm=len(spec.labels),
+            norm_num_groups=1,
+        )
+
+    def call(net: nn.Module, x: Tensor, lam: Tensor, label: Tensor) -> Tensor:
+        return net(x, timestep=lam, class_labels=label).sample
+
+    return nearest(build, range(2, 13), parameters), call
+
+
+PEERS: dict[str, Callable[[DataSpec, int], Peer]] = {"unet": unet, "dit": dit}

@@ -24,7 +24,7 @@ class UViT(nn.Module):
     Bao et al., "All are Worth Words: A ViT Backbone for Diffusion Models" (2023): the noise level with whatever else
     enters the condition's vector is one token beside the patches and the tokens of sequences, the second half of the
     blocks also sees what the first half saw, and a convolution smooths the joints of patches. Positions, attention and
-    hidden layers are those of :class:`~diffkit_nets.DiT`. Branches and the output start as zero.
+    hidden layers are those of :class:`~diffkit_nets.DiT`. The output starts as zero.
 
     Args:
         spec: what the network models: 1, 2 or 3 axes of any length.
@@ -77,7 +77,7 @@ class UViT(nn.Module):
             Block(self.shape, width, heads, dropout, joins=i > blocks // 2) for i in range(blocks)
         )
         self.norm = nn.LayerNorm(width)
-        self.last = nn.Linear(width, spec.channels * sides)
+        self.last = zero(nn.Linear(width, spec.channels * sides))
         self.smooth = zero(convolution(spec.shape, spec.channels, spec.channels))
 
     def attentions(self) -> list[nn.Module]:
@@ -98,7 +98,8 @@ class UViT(nn.Module):
             if i < len(self.blocks) // 2:
                 skips.append(h)
         h = self.last(self.norm(h[:, 0, : patches.shape[1]]))
-        return self.smooth(unfold(h.mT.reshape(len(x), -1, *self.shape), self.patch))
+        y = unfold(h.mT.reshape(len(x), -1, *self.shape), self.patch)
+        return y + self.smooth(y)
 
 
 class Block(nn.Module):
@@ -114,15 +115,12 @@ class Block(nn.Module):
     def __init__(self, shape: Sequence[int], width: int, heads: int, dropout: float, joins: bool) -> None:
         super().__init__()
         self.join = nn.Linear(2 * width, width) if joins else None
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.attention = Attention(shape, width, heads, dropout)
-        self.gated = Gated(width, dropout)
-        zero(self.attention.gathered)
-        zero(self.gated.leave)
+        self.norm, self.attention = nn.LayerNorm(width), Attention(shape, width, heads, dropout)
+        self.second, self.gated = nn.LayerNorm(width), Gated(width, dropout)
 
     def forward(self, x: Tensor, rotation: Rotation, earlier: Tensor | None = None) -> Tensor:
         """Return ``x`` ``(batch, parts, positions, width)`` changed."""
         if self.join is not None and earlier is not None:
             x = self.join(torch.cat((x, earlier), -1))
-        x = x + self.attention(self.norms[0](x), rotation)
-        return x + self.gated(self.norms[1](x))
+        x = x + self.attention(self.norm(x), rotation)
+        return x + self.gated(self.second(x))

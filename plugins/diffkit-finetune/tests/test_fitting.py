@@ -37,11 +37,20 @@ def test_the_same_data_takes_everything_and_there_is_nothing_to_say():
     assert (found.fresh, found.lines) == ([], [])
 
 
-def test_labels_of_known_names_keep_their_rows_and_others_start_from_the_null_label():
+def test_labels_of_known_names_keep_their_rows_and_others_start_around_the_null_label():
     given, found = fitted(spec("abc"), spec("cxay"))
     a, _, c, null = given["classes.weight"]
-    assert torch.equal(found.tensors["classes.weight"], torch.stack((c, null, a, null, null)))
-    assert found.lines == ["labels: known c, a; new x, y, from the null label"]
+    x, y = found.tensors["classes.weight"][[1, 3]]
+    assert torch.equal(found.tensors["classes.weight"][[0, 2, 4]], torch.stack((c, a, null)))
+    spread = (given["classes.weight"][:3] - null).square().mean(0).sqrt()
+    assert all(0.01 < ((row - null) / spread).abs().max() < 4 for row in (x, y))
+    assert not torch.allclose(x, y, atol=0.05)
+    assert found.lines == ["labels: known c, a; new x, y, beside the null label"]
+
+
+def test_a_new_label_starts_from_the_same_row_whatever_others_there_are():
+    (_, one), (_, other) = fitted(spec("abc"), spec("x")), fitted(spec("abc"), spec("yax"))
+    assert torch.equal(one.tensors["classes.weight"][0], other.tensors["classes.weight"][2])
 
 
 def test_rows_follow_names_where_there_are_as_many_labels():
@@ -49,10 +58,12 @@ def test_rows_follow_names_where_there_are_as_many_labels():
     assert torch.equal(found.tensors["classes.weight"], given["classes.weight"][[1, 0, 2]])
 
 
-def test_labels_where_there_were_none_start_from_zero():
+def test_where_there_were_no_labels_the_null_label_changes_nothing_and_the_others_differ():
     _, found = fitted(spec(), spec("ab"))
-    assert torch.equal(found.tensors["classes.weight"], torch.zeros(3, 3))
-    assert (found.fresh, found.lines) == ([], ["labels: new a, b, from zero"])
+    a, b, null = found.tensors["classes.weight"]
+    assert not null.any()
+    assert not torch.allclose(a, b, atol=0.05)
+    assert (found.fresh, found.lines) == ([], ["labels: new a, b, at random"])
 
 
 def test_labels_that_are_gone_are_said_to_be_left_out():

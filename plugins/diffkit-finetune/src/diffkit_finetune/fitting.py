@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from diffkit import DataSpec
+from diffkit import DataSpec, generator
 
 
 @dataclass
@@ -55,28 +56,38 @@ def label_tables(
     """Return the tables of labels for ``net``, by name, and what to say of them.
 
     A table of labels is an embedding with a row for each, and one for the null label. A label of a known name keeps its
-    row. Another starts from that of the null label: it stands for "any", so the network knows what to make of it, which
-    cannot be said of a mean of rows. Where there were no labels, all start as zero, which changes nothing.
+    row. Another starts from that of the null label, of which the network knows what to make, moved at random as far as
+    known labels are from it: labels that started from the same row would take long to be told apart. Where there were
+    none, the null label is zero, so the network starts as it was, and the others stay as they are in ``net``.
     """
     tables: dict[str, Tensor] = {}
-    others = tuple(one.name for one in new.conditions)  # which have tables of their own, named after them
+    fresh: Sequence[Tensor]
+    conditions = tuple(one.name for one in new.conditions)  # which have tables of their own, named after them
     for name, layer in net.named_modules():
-        if not (isinstance(layer, nn.Embedding) and new.labels) or (others and name.endswith(others)):
+        if not (isinstance(layer, nn.Embedding) and new.labels) or (conditions and name.endswith(conditions)):
             continue
         table, rows = given.get(f"{name}.weight"), len(new.labels) + 1
         if layer.num_embeddings != rows or (table is not None and len(table) != len(old.labels) + 1):
             continue
         if table is None:
-            tables[f"{name}.weight"] = layer.weight.new_zeros(rows, layer.embedding_dim)
+            table = layer.weight.new_zeros(1, layer.embedding_dim)
+            fresh = layer.weight[:-1].unbind()
         else:
-            kept = [old.labels.index(label) if label in old.labels else -1 for label in new.labels]
-            tables[f"{name}.weight"] = table[[*kept, -1]]
+            spread = (table[:-1] - table[-1]).square().mean(0).sqrt()
+            fresh = [table[-1] + spread * _draw(label, spread) for label in new.labels]
+        kept = dict(zip(old.labels, table[:-1], strict=True))
+        found = [kept.get(label, row) for label, row in zip(new.labels, fresh, strict=True)]
+        tables[f"{name}.weight"] = torch.stack((*found, table[-1]))
     if not tables or old.labels == new.labels:
         return tables, []
-    known, fresh = ([label for label in new.labels if (label in old.labels) is there] for there in (True, False))
+    known, others = ([label for label in new.labels if (label in old.labels) is there] for there in (True, False))
     said = [f"known {_some(known)}"] if known else []
-    said += [f"new {_some(fresh)}, {'from the null label' if old.labels else 'from zero'}"] if fresh else []
+    said += [f"new {_some(others)}, {'beside the null label' if old.labels else 'at random'}"] if others else []
     return tables, [f"labels: {'; '.join(said)}"]
+
+
+def _draw(label: str, like: Tensor) -> Tensor:
+    return torch.randn(like.shape, generator=generator("adapt", "label", label)).to(like)
 
 
 def place_tables(net: nn.Module) -> set[str]:

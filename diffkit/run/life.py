@@ -12,6 +12,7 @@ from diffkit.catalog import build
 from diffkit.config.settings import seconds
 from diffkit.contracts.training import Callback, Tracker
 from diffkit.errors import DiffkitError
+from diffkit.flops import peak
 from diffkit.progress import Progress
 from diffkit.run import checkpoint
 from diffkit.run.averages import snapshots
@@ -47,10 +48,20 @@ class Run:
 
 
 class Life:
-    """Trains, and logs, saves, validates and samples when it is time; of several ranks, the first writes and prints."""
+    """Trains, and logs, saves, validates and samples when it is time; of several ranks, the first writes and prints.
 
-    def __init__(self, folder: RunFolder, model: Model, trainer: Trainer, validation: Validation | None) -> None:
-        self.folder, self.model, self.trainer, self.validation = folder, model, trainer, validation
+    Args:
+        folder: where the run is.
+        model: what is trained, with what it is sampled by.
+        trainer: takes the steps.
+        validation: judges the model on held-out data.
+        work: floating-point operations of a forward pass for one item.
+    """
+
+    def __init__(
+        self, folder: RunFolder, model: Model, trainer: Trainer, validation: Validation | None, work: int
+    ) -> None:
+        self.folder, self.model, self.trainer, self.validation, self.work = folder, model, trainer, validation, work
         self.config, self.ranks = model.config, trainer.ranks
         first = self.ranks.first
         chosen = {kind: self.config.get(kind) for kind in ("tracker", "callback")}
@@ -117,6 +128,11 @@ class Life:
         values = {"loss": self.ranks.mean(step.loss).item(), "grad_norm": step.grad_norm.item(), "lr": step.lr}
         values["steps_per_second"] = rate = self.progress.rate(step.number)
         values["items_per_second"] = rate * self.trainer.batch_size
+        speed = 3 * self.work * values["items_per_second"]  # forward, and twice as much backward
+        values["tflops"] = speed / 1e12
+        most = peak(self.trainer.device, self.config.precision)
+        if most is not None:
+            values["utilisation"] = speed / (most * self.ranks.size)
         values["skipped"] = self.trainer.guard.skipped.item()
         if not math.isfinite(values["loss"]):
             return False

@@ -14,6 +14,7 @@ from diffkit.contracts.data import Dataset
 from diffkit.contracts.network import DataSpec
 from diffkit.data.split import split
 from diffkit.errors import DiffkitError
+from diffkit.flops import flops, parameters
 from diffkit.parallel import Ranks, join_ranks
 from diffkit.run import checkpoint, lock
 from diffkit.run.folder import DATA, LOCKED, RunFolder
@@ -52,21 +53,18 @@ def start(config: DictConfig, path: Path | None = None) -> Run:
     try_network(model)
     model.labels(config.sample.n, config.sample.label)
     adapted = model.adaptation.start(model.denoiser) if model.adaptation is not None else ()
-    parameters = list(model.denoiser.net.parameters())
-    size, trained = (sum(p.numel() for p in some) for some in (parameters, [p for p in parameters if p.requires_grad]))
+    work = flops(model.denoiser.net, latent)
     trainer = make_trainer(config, model, dataset, ranks)
     folder = RunFolder(Path(ranks.told(str(RunFolder.create(config, path).path) if ranks.first else "")))
     with folder.locked() if ranks.first else nullcontext():
         if ranks.first:
             _begin(folder, config, data, latent)
-            share = f" ({trained / 1e6:.3g} M trained)" if trained < size else ""
             print(f"run      {folder.path}")
             print(f"data     {config.data.name}: {len(dataset)} items of {data.channels} x {by(data.shape)}")
-            where = f"{model.device}" + (f", {ranks.size} ranks by {config.parallel}" if ranks.size > 1 else "")
-            print(f"model    {config.net.name}, {size / 1e6:.3g} M parameters{share}, on {where}")
+            print(f"model    {config.net.name}, {_size(trainer, work)}, on {_where(model, ranks)}", flush=True)
             for line in adapted:
                 print(f"adapt    {line}")
-        return Life(folder, model, trainer, _validation(config, model, trainer, held_out)).run()
+        return Life(folder, model, trainer, _validation(config, model, trainer, held_out), work).run()
 
 
 def resume(run: str | os.PathLike[str], *words: str) -> Run:
@@ -84,6 +82,7 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
         model = Model(config, data, latent)
         try_item(model, dataset)
         model.labels(config.sample.n, config.sample.label)
+        work = flops(model.denoiser.net, latent)
         trainer = make_trainer(config, model, dataset, ranks)
         found, tensors, numbers, skipped = checkpoint.newest(folder.checkpoints, tuple(trainer.tensors()))
         if numbers["step"] >= config.train.steps:
@@ -101,7 +100,7 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
             folder.trim_metrics(trainer.step)
             folder.write_config(config)
             print(f"run      {folder.path}, from step {trainer.step}", flush=True)
-        return Life(folder, model, trainer, _validation(config, model, trainer, held_out)).run()
+        return Life(folder, model, trainer, _validation(config, model, trainer, held_out), work).run()
 
 
 def _data(config: DictConfig, ranks: Ranks) -> tuple[Dataset, Dataset | None]:
@@ -126,3 +125,13 @@ def _begin(folder: RunFolder, config: DictConfig, data: DataSpec, latent: DataSp
     except DiffkitError:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
+
+
+def _size(trainer: Trainer, work: int) -> str:
+    size, trained = parameters(trainer.denoiser.net), sum(p.numel() for p in trainer.parameters)
+    share = f" ({trained / 1e6:.3g} M trained)" if trained < size else ""
+    return f"{size / 1e6:.3g} M parameters{share}, {work / 1e9:.3g} GFLOP an item"
+
+
+def _where(model: Model, ranks: Ranks) -> str:
+    return str(model.device) if ranks.size == 1 else f"{ranks.size} x {model.device} by {model.config.parallel}"

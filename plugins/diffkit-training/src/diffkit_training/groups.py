@@ -1,5 +1,6 @@
 """Which parameters decay, and which are matrices."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ def can_fuse(net: nn.Module) -> bool:
     return all(p.device.type in ("cpu", "cuda") and torch.is_floating_point(p) for p in net.parameters())
 
 
-def with_gradients(group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the parameters of a group that have a gradient, and their gradients."""
-    found = [p for p in group["params"] if p.grad is not None]
-    return found, [p.grad for p in found]
+def with_gradients(parameters: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the parameters that have a gradient, and their gradients."""
+    found = [(p, p.grad) for p in parameters if p.grad is not None]
+    return [p for p, _ in found], [gradient for _, gradient in found]

@@ -15,7 +15,7 @@ from diffkit_training.rate import Rate
 class Lion(Rate):
     """Steps of the sign of a momentum: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023).
 
-    Every value moves by the rate, so its rate is 3 to 10 times below AdamW's, and the weight decay as much above. It
+    Every value moves by the rate, so its rate is 2 to 10 times below AdamW's, and the weight decay as much above. It
     keeps half of AdamW's state.
 
     Attributes:
@@ -24,7 +24,7 @@ class Lion(Rate):
         weight_decay: of matrices and convolution kernels.
     """
 
-    lr: float = 3e-4
+    lr: float = 1e-3
     beta1: float = 0.9
     beta2: float = 0.99
     weight_decay: float = 0.1
@@ -47,7 +47,7 @@ class LionOptimizer(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take a step: θ ← (1 - lr·decay) θ - lr sign(β₁ m + (1 - β₁) g), then m ← β₂ m + (1 - β₂) g."""
         for group in self.param_groups:
-            parameters, gradients = with_gradients(group)
+            parameters, gradients = with_gradients(group["params"])
             if not parameters:
                 continue
             momenta = [self._momentum(p) for p in parameters]

@@ -82,7 +82,7 @@ class MuonOptimizer(torch.optim.AdamW):
             self.param_groups = groups
 
     def _step_matrices(self, group: dict[str, Any]) -> None:
-        parameters, gradients = with_gradients(group)
+        parameters, gradients = with_gradients(group["params"])
         if not parameters:
             return
         momenta = [self._momentum(p) for p in parameters]

@@ -58,7 +58,7 @@ class ScheduleFreeOptimizer(torch.optim.Optimizer):
         """Take a step."""
         for group in self.param_groups:
             alike: dict[tuple[int, float], list[Tensor]] = defaultdict(list)
-            for parameter in with_gradients(group)[0]:
+            for parameter in with_gradients(group["params"])[0]:
                 state = self.state[parameter]
                 if not state:
                     state.update(steps=0, weight=0.0, z=parameter.clone(), squares=torch.zeros_like(parameter))
@@ -69,7 +69,7 @@ class ScheduleFreeOptimizer(torch.optim.Optimizer):
     def _step(self, group: dict[str, Any], y: list[Tensor], steps: int, weight: float) -> None:
         """Step parameters that have come equally far: one number for all is much faster than one for each."""
         beta1, beta2 = group["beta1"], group["beta2"]
-        states, gradients = [self.state[p] for p in y], [p.grad for p in y]
+        states, (_, gradients) = [self.state[p] for p in y], with_gradients(y)
         z, squares = [state["z"] for state in states], [state["squares"] for state in states]
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)

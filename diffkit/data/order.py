@@ -83,7 +83,7 @@ def shares(dataset: Dataset, balance: bool = False) -> list[tuple[Tensor, int]]:
     if not dataset.spec.labels:
         raise DiffkitError("train.balance=true wants classes, and the data has none; leave it out")
     label = torch.tensor(labels(dataset))
-    classes = [[items[label[items] == one] for one in label[items].unique()] for items, _ in parts]
+    classes = [[items[label[items] == one] for one in sorted(set(label[items].tolist()))] for items, _ in parts]
     whole = lcm(*(len(split) for split in classes if split))
     return [
         (items, weight * whole // len(split))

@@ -1,6 +1,6 @@
 """A part of a data set held out from training, to validate on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor
 from diffkit.contracts.data import Dataset
 from diffkit.errors import DiffkitError
 from diffkit.streams import generator
+
+Item = tuple[Tensor, int | Mapping[str, Any]]
 
 
 class Part:
@@ -35,10 +37,10 @@ class Part:
         wanted = set(items)
         return [place for place, index in enumerate(self.indices) if index in wanted]
 
-    def __getitem__(self, index: int) -> tuple[Tensor, object]:
+    def __getitem__(self, index: int) -> Item:
         return self.whole[self.indices[index]]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, object]]:
+    def __getitems__(self, indices: Sequence[int]) -> list[Item]:
         together = getattr(self.whole, "__getitems__", None)
         chosen = [self.indices[index] for index in indices]
         return together(chosen) if together is not None else [self.whole[index] for index in chosen]

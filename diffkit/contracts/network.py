@@ -113,8 +113,9 @@ class Attentive(Protocol):
     """A network that says where it attends, which guidance by perturbed attention needs; others do without.
 
     A layer is a ``torch.nn.Module`` of its own, called as ``layer(q, k, v)``, each ``(batch, heads, positions,
-    features)``, and returning softmax(q kᵀ/√features) v. Its ``shape`` is the spatial shape of the positions. Guidance
-    hangs torch's own hooks on it for the time of a call.
+    features)``, and returning softmax(q kᵀ/√features) v. Its ``shape`` is the spatial shape of the first
+    positions; those of a sequence's tokens, where the spec has any, follow. Guidance hangs torch's own hooks on it for
+    the time of a call.
     """
 
     def attentions(self) -> Sequence[nn.Module]:

@@ -1,6 +1,6 @@
 """Smoothed-energy guidance."""
 
-from math import inf, isnan
+from math import inf, isnan, prod
 from typing import Any
 
 import torch
@@ -54,7 +54,10 @@ class SmoothedEnergy(PerturbedLayers):
         return layer.register_forward_pre_hook(blurred)
 
     def _blurred(self, q: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Return ``q`` ``(…, positions, features)`` blurred along each axis of ``shape``."""
+        """Return ``q`` ``(…, positions, features)`` blurred along each axis of ``shape``; tokens that follow stay."""
+        q, tokens = q[..., : prod(shape), :], q[..., prod(shape) :, :]
+        if tokens.shape[-2]:
+            return torch.cat((self._blurred(q, shape), tokens), -2)
         if self.blur == inf:
             return q.mean(-2, keepdim=True).expand_as(q)
         key = (shape, q.device, q.dtype)

@@ -18,7 +18,7 @@ class EMA:
     which :mod:`diffkit.profiles` says more, is given by its relative length.
 
     Args:
-        net: the network whose parameters are averaged; buffers are not.
+        net: the network whose parameters are averaged; buffers are not, nor what is frozen.
         decays: one or several, in [0, 1); 0 follows the parameters.
         lengths: relative lengths, above 0 and below 0.2887, such as 0.05 and 0.1.
 
@@ -36,8 +36,9 @@ class EMA:
         powers = {length_file(length): partial(_power, exponent(length)) for length in lengths}
         self._shares |= powers
         self.powers = tuple(powers)
-        self.names = [name for name, _ in net.named_parameters()]
-        self._live: list[Tensor] = [p.detach() for p in net.parameters()]
+        trained = {name: p.detach() for name, p in net.named_parameters() if p.requires_grad}
+        self.names = list(trained)
+        self._live: list[Tensor] = list(trained.values())
         self.averages = {file: [p.clone() for p in self._live] for file in self._shares}
 
     @torch.no_grad()

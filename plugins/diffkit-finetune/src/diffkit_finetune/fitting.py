@@ -118,7 +118,7 @@ def resize(value: Tensor, shape: Sequence[int], old: Sequence[int], new: Sequenc
     before, after = _grid(value.shape[axis], old), _grid(shape[axis], new)
     if before is None or after is None:
         return value
-    value = value.unflatten(axis, before)
+    value = value.reshape(*value.shape[:axis], *before, *value.shape[axis + 1 :])
     for offset, side in enumerate(after):
         value = _stretch(value, axis + offset, side)
     return value.flatten(axis, axis + len(after) - 1)

@@ -81,8 +81,9 @@ class LoRA:
 
     def merge(self, net: nn.Module) -> None:
         """Let each layer have the weight that it computes with; everything can be trained again."""
-        for layer in net.modules():
-            if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[0], Added):
+        for layer in list(net.modules()):
+            own = parametrize.is_parametrized(layer, "weight")
+            if own and isinstance(layer.get_submodule("parametrizations.weight.0"), Added):
                 parametrize.remove_parametrizations(layer, "weight")
         net.requires_grad_(True)
 

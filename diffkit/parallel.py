@@ -175,7 +175,8 @@ class ShardedLoss(Loss):
 
     def joined(self, last: bool) -> AbstractContextManager[Any]:
         """Say whether the backward pass to come reduces gradients."""
-        self.denoiser.net.set_requires_gradient_sync(last)
+        net: Any = self.denoiser.net
+        net.set_requires_gradient_sync(last)
         return nullcontext()
 
 
@@ -188,16 +189,18 @@ def loss_of(denoiser: Denoiser, ranks: Ranks, parallel: str, precision: str) -> 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors with those in shards gathered from all ranks, every one of which has to ask."""
-    return {name: value.full_tensor() if isinstance(value, _sharded()) else value for name, value in tensors.items()}
+    return {
+        name: value if (shards := _shards(value)) is None else shards.full_tensor() for name, value in tensors.items()
+    }
 
 
 def parted(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return whole tensors in shards where their namesakes in ``like``, of the same shapes, are."""
-    return {name: _parted(value, like[name]) if name in like else value for name, value in tensors.items()}
+    return {name: _parted(value, _shards(like.get(name))) for name, value in tensors.items()}
 
 
-def _parted(value: Tensor, like: Tensor) -> Tensor:
-    if not isinstance(like, _sharded()) or value.shape != like.shape:
+def _parted(value: Tensor, like: Any) -> Tensor:
+    if like is None or value.shape != like.shape:
         return value
     from torch.distributed.tensor import distribute_tensor
 
@@ -206,19 +209,18 @@ def _parted(value: Tensor, like: Tensor) -> Tensor:
 
 def local(tensors: Iterable[Tensor]) -> list[Tensor]:
     """Return this rank's own shards of those in shards, and the others as they are."""
-    return [value.to_local() if isinstance(value, _sharded()) else value for value in tensors]
+    return [value if (shards := _shards(value)) is None else shards.to_local() for value in tensors]
 
 
 def sharded(tensors: Iterable[Tensor]) -> bool:
     """Return whether any of them is in shards."""
-    return any(isinstance(value, _sharded()) for value in tensors)
+    return any(_shards(value) is not None for value in tensors)
 
 
-@cache
-def _sharded() -> type | tuple[()]:
-    """Return the type of tensors in shards; none where nothing can be in shards, which saves its import."""
+def _shards(value: Tensor | None) -> Any:
+    """Return a tensor in shards as itself, a DTensor, and nothing for another; import nothing where ranks are alone."""
     if not dist.is_initialized():
-        return ()
+        return None
     from torch.distributed.tensor import DTensor
 
-    return DTensor
+    return value if isinstance(value, DTensor) else None

@@ -97,3 +97,11 @@ def test_a_run_that_goes_on_keeps_the_snapshots_of_an_uninterrupted_one(run, tmp
     resume(part)
     for path in checkpoint.steps(snapshots(RunFolder(run))):
         assert (snapshots(RunFolder(part)) / path.name / "SHA256SUMS").read_text() == (path / "SHA256SUMS").read_text()
+
+
+@pytest.mark.parametrize("word", ["train.ema_lengths=[0.05]", "train.ema=[0.5,0.9]"], ids=["length", "decay"])
+def test_a_run_that_goes_on_cannot_follow_what_it_did_not(run, word):
+    with pytest.raises(
+        DiffkitError, match=r"cannot follow other averages than it began with, since they need its past"
+    ):
+        resume(run, "train.steps=70", word)

@@ -87,8 +87,7 @@ def chosen(folder: RunFolder, config: Any, step: int | None = None) -> tuple[str
     Raises:
         DiffkitError: where the run has no such average, or has it of another step than is asked for.
     """
-    wanted, ema, lengths = config.sample.ema, config.train.ema, list(config.train.ema_lengths)
-    decays = [ema] if isinstance(ema, int | float) else list(ema)
+    wanted, decays, lengths = config.sample.ema, _decays(config.train.ema), list(config.train.ema_lengths)
     if wanted is None or wanted == decays[0] or folder.exported:
         return "ema", {}
     if wanted in decays:
@@ -105,6 +104,21 @@ def chosen(folder: RunFolder, config: Any, step: int | None = None) -> tuple[str
         f"sample.ema={wanted} is none of the averages that {folder.path} has ({there}); make one by its relative "
         f"length: diffkit ema {folder.path} --length 0.1"
     )
+
+
+def check_same(folder: RunFolder, config: Any) -> None:
+    """Raise :class:`~diffkit.DiffkitError` where a run would go on with averages that need a past it did not follow."""
+    before, now = folder.read_config()["train"], config.train
+    same = _decays(before.get("ema", now.ema))[1:] == _decays(now.ema)[1:]
+    if not same or list(before.get("ema_lengths", [])) != list(now.ema_lengths):
+        raise DiffkitError(
+            f"{folder.path} cannot follow other averages than it began with, since they need its past; leave "
+            f"train.ema_lengths as it is, and of train.ema all but the first"
+        )
+
+
+def _decays(ema: Any) -> list[float]:
+    return [ema] if isinstance(ema, int | float) else list(ema)
 
 
 def _profiles(folder: Path) -> dict[Profile, Path]:

@@ -16,7 +16,7 @@ from diffkit.data.split import split
 from diffkit.errors import DiffkitError
 from diffkit.flops import flops, parameters
 from diffkit.parallel import Ranks, join_ranks
-from diffkit.run import checkpoint, lock
+from diffkit.run import averages, checkpoint, lock
 from diffkit.run.folder import DATA, LOCKED, RunFolder
 from diffkit.run.life import Life, Run
 from diffkit.run.load import read_run, read_specs
@@ -76,6 +76,7 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
     ranks = join_ranks()
     folder = RunFolder.find(run)
     config = read_run(folder, words, RESUMING, "resume")
+    averages.check_same(folder, config)
     with folder.locked() if ranks.first else nullcontext():
         dataset, held_out = _data(config, ranks)
         data, latent = read_specs(folder)

@@ -16,7 +16,7 @@ HYDRA = {"callbacks", "job_logging", "hydra_logging", "searchpath"}
 """What of Hydra's own part would call code, or lead to other folders."""
 
 
-class PlainLoader(yaml.SafeLoader):
+class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML without aliases: a few lines of them unfold to gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:

@@ -75,7 +75,7 @@ def write_samples(model: Model, folder: Path, *, n: int, quiet: bool = False, st
 def _asked(model: Model, n: int) -> dict[str, Any]:
     """Return everything that samples depend on, and nothing that they do not."""
     config = model.config
-    chosen = {
+    chosen: dict[str, Any] = {
         kind: OmegaConf.to_container(config[kind])
         for kind in ("sampler", "grid", "guidance", "sample")
         if config.get(kind) is not None

@@ -64,7 +64,7 @@ def _files(source: RunFolder) -> dict[str, bytes]:
     OmegaConf.set_struct(config, False)
     for kind in LEFT_OUT:
         config.pop(kind, None)
-    config.device = "auto"
+    config.device, config.sample.ema = "auto", None
     if config.data.get("path"):  # where the data was is nobody else's business
         config.data.path = Path(config.data.path).name
     lock = source.read_json(LOCKED)

@@ -136,6 +136,11 @@ def test_a_damaged_export_is_not_loaded(exported, tmp_path, name):
         diffkit.load(copy)
 
 
+def test_training_does_not_go_on_from_an_export(exported):
+    with pytest.raises(DiffkitError, match=r"is an exported model, .*: diffkit adapt=weights adapt.run="):
+        resume(exported)
+
+
 def test_an_export_is_a_start_for_fine_tuning_too(runs, exported, monkeypatch):
     monkeypatch.chdir(runs["base"].parents[2])
     run = train("train.steps=1", "optim.lr=1e-20", "adapt=weights", f"adapt.run={exported}")

@@ -75,6 +75,11 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
     """
     ranks = join_ranks()
     folder = RunFolder.find(run)
+    if folder.exported:
+        raise DiffkitError(
+            f"{folder.path} is an exported model, which has nothing to go on training with; start from its weights: "
+            f"diffkit adapt=weights adapt.run={folder.path} data=NAME"
+        )
     config = read_run(folder, words, RESUMING, "resume")
     averages.check_same(folder, config)
     with folder.locked() if ranks.first else nullcontext():

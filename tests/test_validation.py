@@ -8,6 +8,7 @@ import torch
 import diffkit
 from diffkit import DataSpec, Denoiser, DiffkitError, build
 from diffkit.data.stream import BatchStream
+from diffkit.run.train import resume
 from diffkit.run.validation import LEVELS, Validation
 from diffkit.training import Trainer
 
@@ -90,6 +91,14 @@ def test_a_run_logs_it_and_it_changes_nothing_the_run_learns(tmp_path):
     seldom = diffkit.train(*words, "train.validate_every=4").path
     sums = [(path / "checkpoints/step-00000004/SHA256SUMS").read_text() for path in (run, seldom)]
     assert sums[0] == sums[1]
+
+
+def test_a_run_that_goes_on_does_not_hold_out_what_it_has_trained_on(tmp_path):
+    words = ("recipe=spirals", f"out={tmp_path}", "train.batch_size=4", "sample.n=2", "sampler.steps=2")
+    run = diffkit.train(*words, "train.steps=2").path
+    with pytest.raises(DiffkitError, match=r"was trained with train.validate_every=0, and another would change"):
+        resume(run, "train.steps=3", "train.validate_every=1")
+    assert resume(run, "train.steps=3", "train.keep=1").step == 3
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path):

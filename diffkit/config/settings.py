@@ -18,11 +18,10 @@ class Train:
 
     ``micro_batch`` items pass the network at once, with gradients added up over the batch: 0 is all, ``auto`` what fits
     into memory. ``time`` ends the run, saved, after so long: ``90m``, ``2h``. ``spike`` leaves out steps whose
-    gradient is so many times the usual. ``workers`` fetch data beside the training, and ``balance`` draws classes alike
-    often. ``validate_every`` holds out a share ``held_out`` of data that does not itself
-    say what is. ``ema`` is a decay, or several, with the first of which samples are drawn; 0 keeps no average.
-    ``ema_lengths`` are the relative lengths of averages that are kept at every save, for ``diffkit ema`` to make
-    others from.
+    gradient is so many times the usual. ``workers`` fetch data beside the training, and ``balance`` draws all classes
+    equally often. ``validate_every`` holds out a share ``held_out`` of data that does not itself say what is. ``ema``
+    is a decay, or several, with the first of which samples are drawn; 0 keeps no average. ``ema_lengths`` are the
+    relative lengths of averages that are kept at every save, for ``diffkit ema`` to make others from.
     """
 
     steps: int = 1000

@@ -84,6 +84,7 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
     averages.check_same(folder, config)
     with folder.locked() if ranks.first else nullcontext():
         dataset, held_out = _data(config, ranks)
+        _same_split(folder, config, dataset)
         data, latent = read_specs(folder)
         model = Model(config, data, latent)
         try_item(model, dataset)
@@ -116,6 +117,19 @@ def _data(config: DictConfig, ranks: Ranks) -> tuple[Dataset, Dataset | None]:
     if not config.train.validate_every:
         return dataset, None
     return split(dataset, config.train.held_out, config.seed)
+
+
+def _same_split(folder: RunFolder, config: DictConfig, dataset: Dataset) -> None:
+    """Refuse to hold out another part of the data than before, of which some was trained on."""
+    before, now = folder.read_config().get("train", {}), config.train
+    validated = bool(before.get("validate_every"))
+    same = validated == bool(now.validate_every) and before.get("held_out") == now.held_out
+    if not (same or hasattr(dataset, "held_out")):
+        was = "train.validate_every=0" if not validated else f"train.held_out={before.get('held_out')} and validation"
+        raise DiffkitError(
+            f"{folder.path} was trained with {was}, and another would change what of the data it trains on; leave "
+            f"train.validate_every and train.held_out out"
+        )
 
 
 def _validation(config: DictConfig, model: Model, trainer: Trainer, held_out: Dataset | None) -> Validation | None:

@@ -104,6 +104,8 @@ class Life:
         train, limit = self.config.train, seconds(self.config.train.time)
         while True:
             for step in self.trainer.run():
+                if train.compile and step.number == self.trainer.first:
+                    self._say(f"compile  the first step took {time.monotonic() - self.began:.0f} s")
                 last = step.number == self.trainer.steps
                 log = step.number % train.log_every == 0 or last
                 ended = log and self._log(step)
@@ -136,8 +138,6 @@ class Life:
         values["skipped"] = self.trainer.guard.skipped.item()
         if not math.isfinite(values["loss"]):
             return False
-        if step.number == self.trainer.first and self.config.train.compile:
-            self._say(f"compile  the first step took {time.monotonic() - self.began:.0f} s")
         self.progress.update(step.number, loss=values["loss"])
         return self._record(step.number, values)
 

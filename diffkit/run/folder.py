@@ -54,19 +54,18 @@ class RunFolder:
     def create(cls, config: DictConfig, folder: Path | None = None) -> "RunFolder":
         """Make the folder of a new run: ``folder``, or ``<out>/<recipe>/<time>``, never one that exists."""
         stem = folder or Path(config.out, str(config.recipe), time.strftime("%Y-%m-%d_%H-%M-%S"))
-        for attempt in range(1000):
-            path = stem if attempt == 0 else stem.with_name(f"{stem.name}-{attempt + 1}")
-            try:
-                durable.make_folder(path.parent)
-                path.mkdir(exist_ok=folder is not None and not (path / CONFIG).exists())
-                durable.sync(path.parent)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                raise DiffkitError(
-                    f"the run's folder {path} cannot be made ({error.strerror}); choose another place: out=FOLDER"
-                ) from error
-            return cls(path)
+        try:
+            durable.make_folder(stem.parent)
+            for attempt in range(1000):
+                path = stem if attempt == 0 else stem.with_name(f"{stem.name}-{attempt + 1}")
+                with suppress(FileExistsError):
+                    path.mkdir(exist_ok=folder is not None and not (path / CONFIG).exists())
+                    durable.sync(path.parent)
+                    return cls(path)
+        except OSError as error:
+            raise DiffkitError(
+                f"the run's folder {stem} cannot be made ({error.strerror}); choose another place: out=FOLDER"
+            ) from error
         raise DiffkitError(f"{stem} and 999 like it exist; choose another place: out=FOLDER")
 
     @classmethod

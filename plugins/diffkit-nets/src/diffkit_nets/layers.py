@@ -35,9 +35,19 @@ def divisor(n: int, most: int) -> int:
     return next((d for d in range(min(n, most), 1, -1) if n % d == 0), 1)
 
 
-def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
+class GroupNorm(nn.GroupNorm):
+    """A group norm whose output is of the precision of its input: autocast leaves that of torch in float32, which what
+    follows would keep for the backward pass.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` with each group of channels of each item brought to mean 0 and variance 1."""
+        return super().forward(x).to(x.dtype)
+
+
+def group_norm(channels: int, affine: bool = True) -> GroupNorm:
     """Return a group norm of up to 32 groups of at least four channels each."""
-    return nn.GroupNorm(divisor(channels, min(32, channels // 4)), channels, affine=affine)
+    return GroupNorm(divisor(channels, min(32, channels // 4)), channels, affine=affine)
 
 
 class Attend(nn.Module):

@@ -4,14 +4,14 @@ Karras et al., "Analyzing and Improving the Training Dynamics of Diffusion Model
 expected ones, for features that are independent; no layer adds a constant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod, sqrt
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, conv2d, conv3d, linear, silu
 
-APPLY = {0: linear, 1: conv1d, 2: conv2d, 3: conv3d}
+APPLY: dict[int, Callable[..., Tensor]] = {0: linear, 1: conv1d, 2: conv2d, 3: conv3d}
 """By the number of a kernel's axes, what applies it."""
 LEAST = 1e-4
 """Added to a magnitude that is divided by."""

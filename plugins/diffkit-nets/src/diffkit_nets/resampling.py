@@ -1,8 +1,9 @@
 """From one resolution to the next, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,8 @@ from torch.nn.functional import (
 
 from diffkit_nets.layers import convolution
 
-CONVOLVE = {1: conv1d, 2: conv2d, 3: conv3d}
-TRANSPOSED = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
+CONVOLVE: dict[int, Callable[..., Tensor]] = {1: conv1d, 2: conv2d, 3: conv3d}
+TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
 TAPS = {1: (1.0,), 2: (1 / 8, 3 / 8, 3 / 8, 1 / 8)}
 """By stride, the filter along an axis: none, or the one of Karras et al., "Elucidating the Design Space of
 Diffusion-Based Generative Models" (2022), which has no answer to values that alternate in sign."""
@@ -67,7 +68,7 @@ class Grow(nn.Module):
 
     def __init__(self, shape: Sequence[int], channels: int, blur: bool) -> None:
         super().__init__()
-        layer = convolution(shape, channels, channels)
+        layer: Any = convolution(shape, channels, channels)
         self.blur, self.padding = blur, layer.padding
         self.weight, self.bias = layer.weight, layer.bias
 

@@ -90,7 +90,7 @@ class UNet(Hourglass):
 
     def leave(self, h: Tensor, batch: int) -> Tensor:
         """Return pictures as clips again."""
-        return h.unflatten(0, (batch, -1)).transpose(1, 2) if self.apart else h
+        return h.reshape(batch, -1, *h.shape[1:]).transpose(1, 2) if self.apart else h
 
 
 class Block(nn.Module):
@@ -168,6 +168,6 @@ class ClipBlock(Block):
     def forward(self, x: Tensor, vector: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Return ``(batch · frames, outer, *shape)`` of ``x`` ``(batch · frames, inner, *shape)``."""
         h = super().forward(x, vector, tokens)
-        clips = h.unflatten(0, (len(vector), -1)).flatten(3).transpose(1, 3)  # (batch, positions, channels, frames)
-        mixed = self.across(clips.flatten(0, 1), vector).unflatten(0, clips.shape[:2])
+        clips = h.reshape(len(vector), -1, h.shape[1], h[0, 0].numel()).transpose(1, 3)
+        mixed = self.across(clips.flatten(0, 1), vector).reshape(clips.shape)
         return mixed.transpose(1, 3).reshape(h.shape)

@@ -128,7 +128,9 @@ class Trainer:
         try:
             loss = self._backward(x0, t, cond, int(self.micro_batch) or len(x0))
         except RuntimeError as error:
-            raise self._too_large(error) from error
+            if not _out_of_memory(error):
+                raise
+            raise self._too_large() from error
         self.scaler.unscale_(self.torch_optimizer)
         limit = self.clip if self.clip > 0 else float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit)
@@ -209,8 +211,10 @@ class Trainer:
             try:
                 self._backward(x0[:micro], t[:micro], {k: v[:micro] for k, v in cond.items()}, micro, join=False)
             except RuntimeError as error:
-                if not _out_of_memory(error) or micro == 1:
-                    raise self._too_large(error) from error
+                if not _out_of_memory(error):
+                    raise
+                if micro == 1:
+                    raise self._too_large() from error
                 micro = -(-micro // 2)
             else:
                 return self.ranks.least(micro)
@@ -219,9 +223,7 @@ class Trainer:
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
 
-    def _too_large(self, error: RuntimeError) -> Exception:
-        if not _out_of_memory(error):
-            return error
+    def _too_large(self) -> DiffkitError:
         return DiffkitError(
             f"a batch of {len(self._rows)} items does not fit into the memory of {self.device}; take it in parts, "
             f"which changes nothing else: train.micro_batch=auto, or a number"

@@ -5,8 +5,12 @@ import torch
 from diffkit_nets import MLP, Condition, DiT, UViT
 from diffkit_nets.dit import SIZES
 
-from diffkit import ConditionSpec, DataSpec, Denoiser, DiffkitError
+from diffkit import ConditionSpec, DataSpec, Denoiser, DiffkitError, catalog
 from diffkit.testing import check_network
+
+with_a_schedule = pytest.mark.skipif(
+    "edm" not in catalog.names("schedule"), reason="a denoiser needs diffkit-schedules and diffkit-objectives"
+)
 
 TOLD = (
     ConditionSpec("style", "classes", 3),
@@ -73,6 +77,7 @@ def test_what_the_spec_does_not_name_is_refused():
         Condition(SPEC, 8)(torch.zeros(1), mood=torch.zeros(1))
 
 
+@with_a_schedule
 @pytest.mark.parametrize("network", [MLP, DiT, UViT])
 def test_the_null_condition_of_a_denoiser_is_nothing_at_all(network):
     torch.manual_seed(0)
@@ -84,6 +89,7 @@ def test_the_null_condition_of_a_denoiser_is_nothing_at_all(network):
     assert not torch.allclose(free, denoiser(x, 0.5, **cond), atol=1e-3)
 
 
+@with_a_schedule
 def test_rows_of_a_table_have_no_axes():
     spec = DataSpec(5, (), conditions=(ConditionSpec("known", "values", 5),))
     net = perturbed(MLP(spec, width=8, blocks=1))

@@ -10,6 +10,10 @@ from diffkit_nets.resampling import CONVOLVE, Blur, Grow
 from diffkit import DataSpec, Denoiser, DiffkitError, build, catalog
 from diffkit.testing import check_network
 
+with_a_schedule = pytest.mark.skipif(
+    "edm" not in catalog.names("schedule"), reason="a denoiser needs diffkit-schedules and diffkit-objectives"
+)
+
 DIGITS = DataSpec(1, (8, 8), tuple("0123456789"))
 CLIPS = DataSpec(2, (3, 8, 8))
 
@@ -40,6 +44,7 @@ def test_a_size_is_a_width_and_a_depth_that_may_be_given_instead(network):
         network(DIGITS, size="huge")
 
 
+@with_a_schedule
 @pytest.mark.parametrize("name", catalog.names("net"))
 def test_a_fresh_network_denoises_a_gaussian_as_well_as_can_be(name):
     torch.manual_seed(0)

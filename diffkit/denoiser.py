@@ -149,18 +149,27 @@ class Denoiser(nn.Module):
             return torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         return self.noise(tuple(x0.shape), generator, x0.device).to(x0.dtype)
 
-    def null(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
+    def null(self, cond: dict[str, Tensor], items: Tensor | None = None) -> dict[str, Tensor]:
         """Return ``cond`` with every label, and every other condition that the spec names, replaced by a missing one.
 
         The null label is ``len(spec.labels)``.
+
+        Args:
+            cond: conditions, each ``(batch, ...)``.
+            items: of which items, bool ``(batch,)``; of all where none is given.
         """
-        if self.spec is None:
-            return {name: torch.zeros_like(value) if name == "label" else value for name, value in cond.items()}
-        missing: dict[str, float] = {"label": len(self.spec.labels)}
-        missing |= {one.name: one.size if one.kind == "classes" else torch.nan for one in self.spec.conditions}
-        return {
-            name: torch.full_like(value, missing[name]) if name in missing else value for name, value in cond.items()
-        }
+        missing: dict[str, float] = {"label": len(self.spec.labels) if self.spec else 0}
+        conditions = self.spec.conditions if self.spec else ()
+        missing |= {one.name: one.size if one.kind == "classes" else torch.nan for one in conditions}
+        found = dict(cond)
+        for name in cond.keys() & missing.keys():
+            value, null = cond[name], missing[name]
+            found[name] = (
+                torch.full_like(value, null)
+                if items is None
+                else value.masked_fill(items.reshape(-1, *[1] * (value.ndim - 1)), null)
+            )
+        return found
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:

@@ -52,6 +52,9 @@ class Trainer:
         micro_batch: how many items are taken through the network at once, with the gradients added up; 0 takes the
             whole batch, and ``"auto"`` as many as fit into memory.
         spike: how far beyond the usual a gradient's norm lets a step be left out; see :class:`~diffkit.guard.Guard`.
+        condition_dropout: the share of items that the network is told nothing of, so that it learns both sides of what
+            guidance compares (Ho & Salimans, "Classifier-Free Diffusion Guidance", 2022). Dropping each condition on
+            its own would teach mixtures that no guidance asks for.
         ranks: the processes that train together.
         parallel: how: ``"ddp"`` or ``"fsdp"``.
     """
@@ -72,6 +75,7 @@ class Trainer:
         augment: Augmentation | None = None,
         micro_batch: int | str = 0,
         spike: float = 0.0,
+        condition_dropout: float = 0.1,
         ranks: Ranks = ALONE,
         parallel: str = "ddp",
     ) -> None:
@@ -90,6 +94,7 @@ class Trainer:
         self.in_shards = sharded(self.parameters)
         self.torch_optimizer = optimizer.create(trained)
         self.average = EMA(denoiser.net, ema, ema_lengths)
+        self.condition_dropout = condition_dropout
         self.told = denoiser.spec.told if denoiser.spec else ()
         self.guard = Guard(spike, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -200,7 +205,15 @@ class Trainer:
         if self.encoder is not None:
             with torch.no_grad():
                 x = self.encoder.encode(x)
-        return x, {name: value.to(self.device, non_blocking=True) for name, value in cond.items() if name in self.told}
+        cond = self._dropped({name: value for name, value in cond.items() if name in self.told})
+        return x, {name: value.to(self.device, non_blocking=True) for name, value in cond.items()}
+
+    def _dropped(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return conditions of this rank's rows with those of some items dropped: the same items for any ranks."""
+        if not (cond and self.condition_dropout):
+            return cond
+        drawn = torch.rand(self.batch_size, generator=generator(*self._for("condition")))
+        return self.denoiser.null(cond, drawn[self._rows.start : self._rows.stop] < self.condition_dropout)
 
     def _fitting(self) -> int:
         """Return the largest micro-batch, halved from the whole, that fits into memory on every rank."""

@@ -35,7 +35,7 @@ class Squares:
 
 def trained(steps=4, batch=72, **options):
     torch.manual_seed(0)
-    net = build("net", "mlp", spec=SPEC, width=16, label_dropout=0.0)
+    net = build("net", "mlp", spec=SPEC, width=16)
     denoiser = Denoiser(net, "edm", "edm", weighting="edm", times="lognormal")
     trainer = Trainer(
         denoiser,

@@ -19,9 +19,10 @@ class Train:
     ``micro_batch`` items pass the network at once, with gradients added up over the batch: 0 is all, ``auto`` what fits
     into memory. ``time`` ends the run, saved, after so long: ``90m``, ``2h``. ``spike`` leaves out steps whose
     gradient is so many times the usual. ``workers`` fetch data beside the training, and ``balance`` draws all classes
-    equally often. ``validate_every`` holds out a share ``held_out`` of data that does not itself say what is. ``ema``
-    is a decay, or several, with the first of which samples are drawn; 0 keeps no average. ``ema_lengths`` are the
-    relative lengths of averages that are kept at every save, for ``diffkit ema`` to make others from.
+    equally often. Of a share ``condition_dropout`` of the items the network is told nothing, which guidance needs.
+    ``validate_every`` holds out a share ``held_out`` of data that does not itself say what is. ``ema`` is a decay, or
+    several, with the first of which samples are drawn; 0 keeps no average. ``ema_lengths`` are the relative lengths of
+    averages that are kept at every save, for ``diffkit ema`` to make others from.
     """
 
     steps: int = 1000
@@ -33,6 +34,7 @@ class Train:
     balance: bool = False
     clip: float = 1.0
     spike: float = 20.0
+    condition_dropout: float = 0.1
     ema: Any = 0.999
     ema_lengths: list[float] = field(default_factory=list)
     log_every: int = 20
@@ -79,6 +81,7 @@ AT_LEAST: dict[str, float] = {
     "train.save_every": 0,
     "train.keep": 0,
     "train.spike": 0,
+    "train.condition_dropout": 0,
     "train.sample_every": 0,
     "train.validate_every": 0,
     "train.held_out": 0,
@@ -106,6 +109,9 @@ def check_settings(config: Any) -> None:
         if not value >= least:
             raise DiffkitError(f"{key}={value} is out of range; give {least:g} or more")
     _check_averages(config["train"]["ema"], config["train"]["ema_lengths"])
+    share = config["train"]["condition_dropout"]
+    if share > 1:
+        raise DiffkitError(f"train.condition_dropout={share} is not a share; give 0 to 1, such as 0.1")
     for key, known_values in (("precision", PRECISIONS), ("parallel", PARALLEL)):
         if config[key] not in known_values:
             raise DiffkitError(f"{key}={config[key]} is unknown; give one of {', '.join(known_values)}")

@@ -97,6 +97,7 @@ def make_trainer(config: DictConfig, model: Model, dataset: Dataset, ranks: Rank
         augment=build("augment", config.augment) if config.get("augment") is not None else None,
         micro_batch=config.train.micro_batch,
         spike=config.train.spike,
+        condition_dropout=config.train.condition_dropout,
         ranks=ranks,
         parallel=config.parallel,
     )

@@ -70,7 +70,7 @@ def test_a_checkpointed_network_has_the_same_gradients_and_keeps_less(network):
     x, lam, kept, gradients = torch.randn(4, 1, 8, 8), torch.linspace(-3, 3, 4), [], []
     state = perturbed(network(DIGITS, width=8)).state_dict()
     for checkpoint in (False, True):
-        net = network(DIGITS, width=8, dropout=0.2, label_dropout=0.0, checkpoint=checkpoint)
+        net = network(DIGITS, width=8, dropout=0.2, checkpoint=checkpoint)
         net.load_state_dict(state)
         torch.manual_seed(1)
         sizes = {}
@@ -318,7 +318,7 @@ def test_edm2_starts_at_zero_has_no_biases_and_its_gain_starts_to_learn():
 )
 def test_a_network_is_one_graph(network, spec, options):
     torch.manual_seed(0)
-    net = perturbed(network(spec, width=8, label_dropout=0.0, **options)).train()
+    net = perturbed(network(spec, width=8, **options)).train()
     compiled = torch.compile(net, backend="eager", fullgraph=True)
     x, lam = torch.randn(2, spec.channels, *spec.shape), torch.zeros(2)
     assert torch.allclose(compiled(x, lam), net(x, lam), atol=1e-4)

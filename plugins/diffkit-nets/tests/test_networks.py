@@ -106,16 +106,6 @@ def test_an_infinite_level_is_told_as_a_far_one():
     assert torch.equal(vectors[2], vectors[3])
 
 
-def test_labels_are_dropped_at_the_rate_asked_for_and_only_while_training():
-    torch.manual_seed(0)
-    condition = Condition(DIGITS, 8, label_dropout=0.25)
-    lam, label = torch.zeros(4000), torch.full((4000,), 3)
-    null = condition.eval()(lam[:1], torch.tensor([10]))
-    dropped = (condition.train()(lam, label) - null).abs().amax(1) < 1e-6
-    assert abs(dropped.float().mean() - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5
-    assert not ((condition.eval()(lam, label) - null).abs().amax(1) < 1e-6).any()
-
-
 def test_without_labels_there_is_no_table():
     assert Condition(DataSpec(1, (4,)), 8).classes is None
     assert Condition(DIGITS, 8).classes.num_embeddings == 11
@@ -204,7 +194,6 @@ def test_rotary_attention_sees_distances_only():
         (UNet, DIGITS, {"attention": [2]}, "they are 0 to 1"),
         (UNet, DIGITS, {"width": 0}, "width=0"),
         (UNet, DIGITS, {"dropout": 1.0}, "dropout=1.0"),
-        (UNet, DIGITS, {"label_dropout": -0.1}, "label_dropout=-0.1"),
         (UNet, DataSpec(1, (2, 2, 2, 2)), {}, "4 axes"),
         (DiT, DIGITS, {"width": 30, "heads": 4}, "heads=4 does not divide width=30"),
         (DiT, DIGITS, {"width": 8, "heads": 4}, "needs 4 for its positions"),

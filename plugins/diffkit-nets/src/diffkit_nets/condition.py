@@ -27,15 +27,9 @@ class Condition(nn.Module):
     network that does not attend they enter the vector as values. Maps become channels beside the data's own, with
     one more that says where they are known.
 
-    While training, everything known of an item is dropped at random, all at once, so that one network learns both what
-    guidance compares (Ho & Salimans, "Classifier-Free Diffusion Guidance", 2022): what is known with nothing. Dropping
-    each on its own would spend most of the training on mixtures that no guidance asks for; data of which some
-    conditions are missing teaches those anyway.
-
     Args:
         spec: what the network models.
         width: the length of the vector and of tokens.
-        label_dropout: the share of items that are told nothing while training.
         frequencies: how many ω.
         attends: whether the network attends to sequences.
 
@@ -50,15 +44,12 @@ class Condition(nn.Module):
         self,
         spec: DataSpec,
         width: int,
-        label_dropout: float = 0.1,
         frequencies: int = 32,
         *,
         attends: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 <= label_dropout <= 1:
-            raise DiffkitError(f"label_dropout={label_dropout} is not a share; give 0 to 1, such as label_dropout=0.1")
-        self.spec, self.label_dropout, self.attends = spec, label_dropout, attends
+        self.spec, self.attends = spec, attends
         omega = torch.linspace(log(1 / 16), log(2), frequencies).exp()
         self.register_buffer("omega", omega, persistent=False)
         self.level = nn.Linear(2 * frequencies, width)
@@ -124,22 +115,12 @@ class Condition(nn.Module):
         return silu(self.joint(silu(h)))
 
     def _known(self, cond: Known) -> Known:
-        """Return what is told, with everything dropped of some items while training."""
+        """Return what is told."""
         told = self.spec.told
-        given = {name: value for name, value in cond.items() if value is not None and name in told}
         stray = cond.keys() - {"label", *told}
         if stray:
             raise DiffkitError(f"the network is told {listing(told) or 'nothing'}, not {listing(stray)}; leave it out")
-        if not (self.training and self.label_dropout > 0 and given):
-            return given
-        some = next(iter(given.values()))
-        dropped = torch.rand(len(some), device=some.device) < self.label_dropout
-        missing: dict[str, float] = {"label": len(self.spec.labels)}
-        missing |= {one.name: one.size if one.kind == "classes" else torch.nan for one in self.spec.conditions}
-        return {
-            name: value.masked_fill(dropped.reshape(-1, *[1] * (value.ndim - 1)), missing[name])
-            for name, value in given.items()
-        }
+        return {name: value for name, value in cond.items() if value is not None and name in told}
 
 
 class Tokens(nn.Module):

@@ -34,7 +34,6 @@ class ConvNeXt(Hourglass):
         patch: folds patches of the data into channels first.
         resample: how the resolution changes: ``conv`` or ``blur``.
         dropout: the share of features dropped within blocks while training.
-        label_dropout: the share of labels replaced by the null label while training, which guidance needs.
         checkpoint: whether blocks are computed twice to keep less for the backward pass.
 
     Raises:
@@ -51,7 +50,6 @@ class ConvNeXt(Hourglass):
         patch: list[int] | None = None,
         resample: Literal["conv", "blur"] = "conv",
         dropout: float = 0.0,
-        label_dropout: float = 0.1,
         checkpoint: bool = False,
     ) -> None:
         levels = levels_of(spec, size, width, multipliers, blocks, [], patch)
@@ -66,7 +64,6 @@ class ConvNeXt(Hourglass):
             levels,
             vector,
             block,
-            label_dropout=label_dropout,
             blur=resample == "blur",
             checkpoint=checkpoint,
         )

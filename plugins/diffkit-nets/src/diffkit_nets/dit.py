@@ -40,7 +40,6 @@ class DiT(nn.Module):
         temporal: how video is seen: ``full``, all patches by all, or ``factorised``, each frame as a picture and each
             place through all frames in turn; the latter takes patches by the frame's shape.
         dropout: the share of features dropped within blocks while training.
-        label_dropout: the share of items that are told nothing while training, which guidance needs.
         checkpoint: whether blocks are computed twice to keep less for the backward pass.
 
     Raises:
@@ -59,7 +58,6 @@ class DiT(nn.Module):
         patch: list[int] | None = None,
         temporal: Literal["full", "factorised"] = "full",
         dropout: float = 0.0,
-        label_dropout: float = 0.1,
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
@@ -75,7 +73,7 @@ class DiT(nn.Module):
         self.shape = tuple(side // p for side, p in zip(spec.shape, self.patch, strict=True))
         seen = self.shape[1:] if self.apart else self.shape
         heads = heads_for(width, heads, len(seen))
-        self.condition = Condition(spec, width, label_dropout, attends=True)
+        self.condition = Condition(spec, width, attends=True)
         self.parts, self.positions = prod(self.shape) // prod(seen), prod(seen)
         sides = prod(self.patch)
         self.first = nn.Linear((spec.channels + self.condition.channels) * sides, width)

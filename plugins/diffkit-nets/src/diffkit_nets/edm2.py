@@ -39,7 +39,6 @@ class EDM2(nn.Module):
         attention: the levels with attention.
         patch: folds patches of the data into channels first.
         dropout: the share of features dropped within blocks while training.
-        label_dropout: the share of labels replaced by the null label while training, which guidance needs.
         checkpoint: whether blocks are computed twice to keep less for the backward pass.
 
     Raises:
@@ -56,7 +55,6 @@ class EDM2(nn.Module):
         attention: list[int] | None = None,
         patch: list[int] | None = None,
         dropout: float = 0.0,
-        label_dropout: float = 0.1,
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
@@ -64,7 +62,7 @@ class EDM2(nn.Module):
         self.levels = levels = levels_of(spec, size, width, multipliers, blocks, attention, patch)
         check_dropout(dropout)
         vector, sides = max(levels.widths), prod(levels.patch)
-        self.condition = Condition(spec, vector, label_dropout, attends=bool(levels.attentive))
+        self.condition = Condition(spec, vector, attends=bool(levels.attentive))
         told = self.condition.tokens > 0
 
         def block(level: int, inner: int, outer: int, encodes: bool, attends: bool) -> Block:

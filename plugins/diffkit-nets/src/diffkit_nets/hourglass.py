@@ -25,7 +25,6 @@ class Hourglass(nn.Module):
         vector: the length of the condition's vector.
         block: ``block(level, inner, outer)`` returns a module that maps ``(batch, inner, *shape)``, vectors
             ``(batch, vector)`` and tokens ``(batch, length, vector)`` or none to ``(batch, outer, *shape)``.
-        label_dropout: see :class:`~diffkit_nets.Condition`.
         blur: whether a low-pass filter precedes and follows every change of resolution.
         checkpoint: whether blocks are computed again in the backward pass instead of kept.
     """
@@ -37,14 +36,13 @@ class Hourglass(nn.Module):
         vector: int,
         block: Callable[[int, int, int], nn.Module],
         *,
-        label_dropout: float,
         blur: bool,
         checkpoint: bool,
     ) -> None:
         super().__init__()
         self.spec, self.levels, self.checkpoint = spec, levels, checkpoint
         shapes, widths = levels.shapes, levels.widths
-        self.condition = Condition(spec, vector, label_dropout, attends=bool(levels.attentive))
+        self.condition = Condition(spec, vector, attends=bool(levels.attentive))
         sides = prod(levels.patch)
         self.first = convolution(shapes[0], (spec.channels + self.condition.channels) * sides, levels.width)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()

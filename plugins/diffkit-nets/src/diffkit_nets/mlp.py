@@ -24,20 +24,17 @@ class MLP(nn.Module):
         width: features of a layer.
         blocks: residual blocks of two layers.
         dropout: the share of features dropped within blocks while training.
-        label_dropout: the share of items that are told nothing while training, which guidance needs.
 
     Raises:
         DiffkitError: where an option is out of range.
     """
 
-    def __init__(
-        self, spec: DataSpec, width: int = 256, blocks: int = 4, dropout: float = 0.0, label_dropout: float = 0.1
-    ) -> None:
+    def __init__(self, spec: DataSpec, width: int = 256, blocks: int = 4, dropout: float = 0.0) -> None:
         super().__init__()
         check_at_least(1, width=width, blocks=blocks)
         check_dropout(dropout)
         self.spec = spec
-        self.condition = Condition(spec, width, label_dropout)
+        self.condition = Condition(spec, width)
         self.first = nn.Linear(spec.size + self.condition.channels * prod(spec.shape), width)
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)

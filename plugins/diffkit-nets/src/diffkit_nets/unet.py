@@ -38,7 +38,6 @@ class UNet(Hourglass):
         temporal: how video is seen: ``full``, as a volume, or ``factorised``, each frame as a picture and each pixel
             through all frames in turn; the latter takes attention, levels and patches by the frame's shape.
         dropout: the share of features dropped within blocks while training.
-        label_dropout: the share of labels replaced by the null label while training, which guidance needs.
         checkpoint: whether blocks are computed twice to keep less for the backward pass.
 
     Raises:
@@ -57,7 +56,6 @@ class UNet(Hourglass):
         resample: Literal["conv", "blur"] = "conv",
         temporal: Literal["full", "factorised"] = "full",
         dropout: float = 0.0,
-        label_dropout: float = 0.1,
         checkpoint: bool = False,
     ) -> None:
         apart = temporal == "factorised"
@@ -78,7 +76,6 @@ class UNet(Hourglass):
             levels,
             vector,
             block,
-            label_dropout=label_dropout,
             blur=resample == "blur",
             checkpoint=checkpoint,
         )

@@ -35,7 +35,6 @@ class UViT(nn.Module):
             about 32 features.
         patch: see :class:`~diffkit_nets.DiT`.
         dropout: the share of features dropped within blocks while training.
-        label_dropout: the share of items that are told nothing while training, which guidance needs.
         checkpoint: whether blocks are computed twice to keep less for the backward pass.
 
     Raises:
@@ -53,7 +52,6 @@ class UViT(nn.Module):
         heads: int | None = None,
         patch: list[int] | None = None,
         dropout: float = 0.0,
-        label_dropout: float = 0.1,
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
@@ -67,7 +65,7 @@ class UViT(nn.Module):
         self.patch = patch_for(spec, patch, LONGEST[spec.rank])
         self.shape = tuple(side // p for side, p in zip(spec.shape, self.patch, strict=True))
         heads = heads_for(width, heads, spec.rank)
-        self.condition = Condition(spec, width, label_dropout, attends=True)
+        self.condition = Condition(spec, width, attends=True)
         sides = prod(self.patch)
         self.first = nn.Linear((spec.channels + self.condition.channels) * sides, width)
         self.places = Places(self.shape, width)

@@ -1,4 +1,4 @@
-"""Guidance by labels against closed forms, and how often the model is asked for it."""
+"""Guidance by labels and conditions against closed forms, and how often the model is asked for it."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from diffkit_samplers import CFG, DDIM, Classifier, Composed, Interval, KarrasGrid
 from torch import nn
 
-from diffkit import DataSpec, Denoiser, DiffkitError, build, levels
+from diffkit import ConditionSpec, DataSpec, Denoiser, DiffkitError, build, levels
 from diffkit.testing import GaussianMixture, MixtureDenoiser
 from diffkit.testing.sampler import SCHEDULES
 
@@ -76,6 +76,29 @@ def test_nested_cfg_of_normal_classes_is_tilted_twice():
     guided = CFG(1.5)(CFG(2.0)(Normals(SCHEDULES[0])))(X, at, label=LABEL)
     means = tilted([[3, 0, 0], [0, 3, 0], [0, 0, 3]])
     assert torch.allclose(guided, Normals(SCHEDULES[0], means)(X, at, label=LABEL), rtol=0, atol=1e-12)
+
+
+class NormalsByCondition(nn.Module):
+    """The exact network of data that is normal with variance 0.09 about a condition, or about 0 where there is none."""
+
+    spec = DataSpec(2, (1,), conditions=(ConditionSpec("mean", "values", 2),))
+
+    def forward(self, x, lam, mean):
+        mean = torch.where(mean.isnan(), 0.0, mean)[:, :, None]
+        alpha, sigma = ((sign * 2 * lam).sigmoid().sqrt()[:, None, None] for sign in (1, -1))
+        return mean + alpha * 0.09 / (alpha**2 * 0.09 + sigma**2) * (x - alpha * mean)
+
+
+@schedules
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 3.0])
+def test_cfg_of_a_condition_without_labels_is_the_denoiser_of_the_tilted_distribution(schedule, scale):
+    x, mean = X[:, :, None], torch.tensor([[0.9, -0.3], [0.2, 0.4]], dtype=torch.float64)[[0, 1, 0, 0, 1]]
+    model = Denoiser(NormalsByCondition(), schedule, "x0")
+    guided = CFG(scale, spec=model.spec)(model)
+    for t in (0.2, 0.5, 0.8):
+        at = level(t, schedule)
+        exact = model(x, at, mean=scale * mean)  # p(x | mean)^scale p(x)^(1 - scale) is normal about scale * mean
+        assert torch.allclose(guided(x, at, mean=mean), exact, rtol=0, atol=1e-12)
 
 
 @schedules
@@ -166,8 +189,10 @@ def test_an_interval_evaluates_once_outside_and_twice_within():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: CFG(spec=DataSpec(1, (2,))), "compares a label with the null label, but the model has no labels"),
-        (lambda: CFG()(Denoiser(Linear(DataSpec(1, (2,))), "cosine", "eps")), "the model has no labels"),
+        (lambda: CFG(spec=DataSpec(1, (2,))), "this one has no labels and no conditions; choose guidance=none"),
+        (lambda: CFG()(Denoiser(Linear(DataSpec(1, (2,))), "cosine", "eps")), "has no labels and no conditions"),
+        (lambda: CFG()(Normals(SCHEDULES[0]))(X, level()), r"sample\.label"),
+        (lambda: CFG(negative=1, spec=NormalsByCondition.spec), "names labels, but the model has no labels"),
         (lambda: Composed([1], [1.0])(Denoiser(Linear(DataSpec(1, (2,))), "cosine", "eps")), "the model has no labels"),
         (lambda: CFG(negative="rde", spec=SPEC), "did you mean 'red'"),
         (lambda: CFG(negative=3, spec=SPEC), "an index from 0 to 2"),

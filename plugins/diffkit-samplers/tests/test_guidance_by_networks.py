@@ -1,5 +1,7 @@
 """Guidance away from a weaker network: another run, or the same with its attention perturbed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffkit_samplers import CFG, DDIM, Autoguidance, PerturbedAttention, SmoothedEnergy
@@ -7,7 +9,7 @@ from diffkit_samplers.guidance.smoothed_energy import gaussian
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from diffkit import DataSpec, Denoiser, DiffkitError, Streams, build, levels
+from diffkit import ConditionSpec, DataSpec, Denoiser, DiffkitError, Streams, build, levels
 from diffkit.contracts.network import Attentive
 from diffkit.testing import GaussianMixture, MixtureDenoiser
 from diffkit.testing.sampler import SCHEDULES
@@ -200,6 +202,10 @@ def test_two_labels_guide_within_autoguidance(denoiser):
     ("make", "said"),
     [
         (lambda d: Autoguidance(Exact(0.5, DataSpec(1, (8, 8))))(d), r"sees 2 x 3 x 4 with 2 labels .* 1 x 8 x 8"),
+        (
+            lambda d: Autoguidance(Exact(0.5, replace(SPEC, conditions=(ConditionSpec("age", "values", 1),))))(d),
+            "the weak one 2 x 3 x 4 with 2 labels and age",
+        ),
         (lambda d: Autoguidance("no/such/run")(d), "no/such/run"),
         (lambda d: build("guidance", "autoguidance"), "needs guidance.run"),
         (lambda d: PerturbedAttention(layers=[2])(d), r"layers=\[2\] .* 0 to 1"),

@@ -56,12 +56,13 @@ class Autoguidance(Contrast):
         return self.run(x, at, **cond)
 
 
-def _what(spec: DataSpec) -> tuple[int, tuple[int, ...], tuple[str, ...]]:
-    return spec.channels, spec.shape, spec.labels
+def _what(spec: DataSpec) -> tuple[object, ...]:
+    return spec.channels, spec.shape, spec.labels, spec.conditions
 
 
 def _said(spec: DataSpec) -> str:
-    return f"{spec.channels} x {' x '.join(map(str, spec.shape))} with {len(spec.labels)} labels"
+    conditions = "".join(f" and {one.name}" for one in spec.conditions)
+    return f"{spec.channels} x {' x '.join(map(str, spec.shape))} with {len(spec.labels)} labels{conditions}"
 
 
 def _follow(weak: object, strong: object) -> None:

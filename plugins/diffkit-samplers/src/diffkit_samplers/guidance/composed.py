@@ -7,7 +7,7 @@ from diffkit import DataSpec, DiffkitError, Level
 from diffkit.contracts.sampling import Denoise
 from diffkit_samplers.guidance.contrast import Contrast, Pair
 from diffkit_samplers.guidance.guided import Base, spec_of
-from diffkit_samplers.guidance.labels import check_labels, index_of, label_of, relabelled
+from diffkit_samplers.guidance.labels import check_label_given, check_labels, index_of, relabelled
 
 
 class Composed(Contrast):
@@ -49,7 +49,7 @@ class Composed(Contrast):
 
     def pair(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Pair:
         """Return D_label + Σ_i w_i (D_i - D_null), and D_null."""
-        label_of(cond, "composed")
+        check_label_given(cond, "composed")
         conds = [denoiser.null(cond), cond, *(relabelled(cond, label) for label in self.labels)]
         joined = {name: torch.cat([one[name] for one in conds]) for name in cond}
         null, good, *others = denoiser(torch.cat([x] * len(conds)), at, **joined).chunk(len(conds))

@@ -7,23 +7,25 @@ from diffkit import DataSpec, DiffkitError
 from diffkit.errors import did_you_mean, listing
 
 
-def check_labels(spec: DataSpec | None, name: str) -> None:
-    """Raise :class:`~diffkit.DiffkitError` where the model is known to have no labels, and so no null label."""
-    if spec is not None and not spec.labels:
+def check_told(spec: DataSpec | None, name: str) -> None:
+    """Raise :class:`~diffkit.DiffkitError` where the model is known to be told nothing that could be left out."""
+    if spec is not None and not spec.told:
         raise DiffkitError(
-            f"guidance '{name}' compares a label with the null label, but the model has no labels; choose guidance=none"
+            f"guidance '{name}' compares the model told a label or a condition with the model told none, but this one "
+            f"has no labels and no conditions; choose guidance=none"
         )
 
 
-def label_of(cond: dict[str, Tensor], name: str) -> Tensor:
-    """Return the label of each sample.
+def check_labels(spec: DataSpec | None, name: str) -> None:
+    """Raise :class:`~diffkit.DiffkitError` where the model is known to have no labels."""
+    if spec is not None and not spec.labels:
+        raise DiffkitError(f"guidance '{name}' names labels, but the model has no labels; choose guidance=none")
 
-    Raises:
-        DiffkitError: where there is none.
-    """
+
+def check_label_given(cond: dict[str, Tensor], name: str) -> None:
+    """Raise :class:`~diffkit.DiffkitError` where samples are asked for without a label."""
     if "label" not in cond:
         raise DiffkitError(f"guidance '{name}' guides towards a label; give one (sample.label=3), or guidance=none")
-    return cond["label"]
 
 
 def index_of(label: int | str, spec: DataSpec | None, option: str) -> int:

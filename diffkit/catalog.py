@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from diffkit.contracts.network import DataSpec
 
 REQUIRED = inspect.Parameter.empty
+KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 SUPPLIED = "spec"
 """The one constructor parameter that is no option: the core fills it in."""
 
@@ -130,9 +131,18 @@ def missing(kind: str, name: str) -> str:
 
 
 def options(component: Any) -> list[Option]:
-    """Return the options of a class: its constructor's keyword parameters, but not ``spec``."""
+    """Return the options of a class: its constructor's keyword parameters, but not ``spec``.
+
+    Raises:
+        DiffkitError: where one is called ``name``, by which a config says which component it is.
+    """
     constructor = component.__init__ if inspect.isclass(component) else component
     parameters = inspect.signature(component).parameters.values()
+    if any(p.name == "name" and p.kind in KEYWORD for p in parameters):
+        raise DiffkitError(
+            f"{getattr(component, '__qualname__', component)} takes an option 'name', the word by which a config says "
+            f"which component it is; call the parameter something else"
+        )
     try:
         hints = typing.get_type_hints(constructor)
     except NameError:
@@ -140,7 +150,7 @@ def options(component: Any) -> list[Option]:
     return [
         Option(p.name, hints.get(p.name, p.annotation), p.default)
         for p in parameters
-        if p.name != SUPPLIED and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        if p.name != SUPPLIED and p.kind in KEYWORD
     ]
 
 

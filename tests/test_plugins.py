@@ -170,6 +170,22 @@ def test_what_is_set_aside_shows_in_every_listing(make_plugin, command):
     assert "PROBLEM  plugins: " in doctor.stdout
 
 
+def test_an_option_that_is_called_name_is_told_the_author_wherever_it_shows(make_plugin, command):
+    folder = make_plugin(
+        "my-named",
+        "class Named:\n    def __init__(self, name: str = 'x'): pass\n\n"
+        "@hookimpl\ndef diffkit_schedules():\n    yield Component('mine', 'my_named:Named')\n",
+    )
+    said = "Named takes an option 'name', the word by which a config says which component it is"
+    for words in (["plugins", "info", "mine"], ["recipe=spirals", "schedule=mine"]):
+        refused = command(*words, path=[folder])
+        assert refused.returncode == 2 and said in refused.stderr and refused.stderr.count("\n") == 1
+    doctor = command("doctor", path=[folder])
+    assert f"PROBLEM  cannot be used: schedule 'mine' of my-named (DiffkitError: {said}" in doctor.stdout
+    completed = command("completion", "words", "schedule.", "schedule.", path=[folder])
+    assert completed.returncode == 0 and "schedule.shift=" in completed.stdout.split(), "the others are unharmed"
+
+
 def test_a_record_says_where_a_component_is_and_cannot_be_changed():
     record = Component("a", "m:A", "what it is")
     with pytest.raises(AttributeError):

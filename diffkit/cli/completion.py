@@ -1,6 +1,7 @@
 """Tab completion: ``diffkit completion SHELL`` prints a script, which asks ``diffkit completion words`` for more."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from diffkit import catalog
@@ -91,7 +92,11 @@ def _all(first: str, word: str) -> Iterator[str]:
 
 def _options(kind: str) -> set[str]:
     """Return the options of every component of a kind: which one is chosen may stand in a recipe."""
-    return {option.name for entry in catalog.entries(kind) for option in catalog.options(entry.load())}
+    found: set[str] = set()
+    for entry in catalog.entries(kind):
+        with suppress(DiffkitError):  # one that is broken says so when it is chosen
+            found.update(option.name for option in catalog.options(entry.load()))
+    return found
 
 
 def _keys() -> Iterator[str]:

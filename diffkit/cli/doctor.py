@@ -84,10 +84,12 @@ def _imports() -> tuple[bool, str]:
                 continue
             count += 1
             try:
-                entry.load()
+                component = entry.load()
+                if KINDS[kind].group:
+                    catalog.options(component)
             except Exception as error:
                 broken.append(f"{kind} '{entry.name}' of {entry.package} ({type(error).__name__}: {error})")
-    return not broken, f"cannot be imported: {'; '.join(broken)}" if broken else f"all {count} components import"
+    return not broken, f"cannot be used: {'; '.join(broken)}" if broken else f"all {count} components import"
 
 
 def _kinds() -> tuple[bool, str]:

@@ -10,6 +10,9 @@ Training draws t and ε and regresses F on its target. Put x_0 for D and x_t for
 
 which is ε, v, u or x_0 itself for the predictions of those names. A weight w(λ) on the squared error of x_0 is a
 weight w c_out² on that of F.
+
+A prediction may have the network learn the variance of that estimate, too, by a second output G. An item may have one
+level, or one for each of its frames: the first axis of its shape.
 """
 
 from typing import Any
@@ -21,15 +24,18 @@ from diffkit.catalog import build
 from diffkit.contracts.network import DataSpec
 from diffkit.contracts.objective import Noise, Prediction, Times, Weighting
 from diffkit.contracts.schedule import Level, Schedule
+from diffkit.errors import DiffkitError
 
 _ZERO = torch.zeros(())
+WIDEST = 10.0
+"""The log of a variance over that which a prediction starts from is kept within this, either way."""
 
 
 class Denoiser(nn.Module):
     """E[x_0 | x_t] from a network, under any schedule and any prediction.
 
     Args:
-        net: maps ``(c_in x, λ, **cond)`` to an output of the shape of ``x``.
+        net: maps ``(c_in x, λ, **cond)`` to an output of the shape of ``x``, or to two where the prediction says so.
         schedule: the noise schedule, or the name of an installed one. It may be exchanged after training.
         prediction: what the network's output means, or its name.
         weighting: the weight of the loss by noise level; none weighs the network's output equally at all of them.
@@ -64,6 +70,12 @@ class Denoiser(nn.Module):
         self.times: Times | None = self._component("times", times)
         self.noise: Noise | None = self._component("noise", noise)
         self.evaluations = self.items = 0
+        built, needed = getattr(net, "spec", None), outputs_of(self.prediction)
+        if built is not None and built.outputs != needed:
+            raise DiffkitError(
+                f"{type(self.prediction).__name__} needs {needed} outputs of a network for each value, and the "
+                f"{type(net).__name__} was built for {built.outputs}; build it for a spec with outputs={needed}"
+            )
 
     def _component(self, kind: str, value: Any) -> Any:
         return build(kind, value, spec=self.spec) if isinstance(value, str) else value
@@ -74,9 +86,11 @@ class Denoiser(nn.Module):
         Args:
             x: noisy data ``(batch, channels, *shape)``.
             at: a noise :class:`~diffkit.Level`, as samplers pass it, or a time in [0, 1]: a float, or a tensor
-                ``(batch,)``.
+                ``(batch,)``, or ``(batch, frames)`` for a network that is told one level a frame.
             cond: conditions for the network, each ``(batch, ...)``.
         """
+        if hasattr(self.prediction, "variance"):
+            return self.moments(x, at, **cond)[0]
         counts, n = self.__dict__, x.shape[0]  # a module sets an attribute in the time that a small layer takes
         counts["evaluations"] += 1
         counts["items"] += n
@@ -87,18 +101,49 @@ class Denoiser(nn.Module):
                 return torch.add(_scaled(x, c_skip), self.net(_scaled(x, c_in), lam, **cond), alpha=c_out)
             table = torch.stack((c_skip, c_out, c_in))[:, None].to(x, non_blocking=True)  # one for each channel
         else:
-            t = torch.as_tensor(at, dtype=torch.float64).expand(n)
+            t = torch.as_tensor(at, dtype=torch.float64)
+            t = t if t.ndim > 1 else t.expand(n)
             table = _rows(t, *self.prediction.coefficients(self.schedule.alpha(t), self.schedule.sigma(t))).to(x)
             lam = self.schedule.lam(t).to(x)
         skip, out, inner = _columns(table, x.ndim)
         return skip * x + out * self.net(inner * x, lam, **cond)
+
+    def moments(self, x: Tensor, at: Level | Tensor | float, **cond: Tensor) -> tuple[Tensor, Tensor]:
+        """Return E[x_0 | x_t = x] and the variance of each value of x_0 given x_t = x, both of the shape of ``x``.
+
+        Both come from one evaluation; see :meth:`forward`.
+
+        Raises:
+            DiffkitError: where the network has not learned a variance.
+        """
+        told: Any = self.prediction
+        if not hasattr(told, "variance"):
+            raise DiffkitError(
+                f"the model predicts by {type(told).__name__}, without a variance; train one with "
+                f"prediction=learned_variance, or sample without, such as sampler.variance=small"
+            )
+        self.evaluations += 1
+        self.items += len(x)
+        if isinstance(at, Level):
+            lam, alpha, sigma = at.tensor.expand(len(x)), at.alpha, at.sigma
+        else:
+            t = torch.as_tensor(at, dtype=torch.float64)
+            t = t if t.ndim > 1 else t.expand(len(x))
+            lam, alpha, sigma = self.schedule.lam(t).to(x), self.schedule.alpha(t), self.schedule.sigma(t)
+        factors: Any = (*told.coefficients(alpha, sigma), told.variance(alpha, sigma))
+        if any(isinstance(factor, Tensor) for factor in factors):
+            table = _rows(torch.zeros(1) if isinstance(at, Level) else t, *factors)
+            factors = _columns(table.to(x, non_blocking=True), x.ndim)
+        skip, out, inner, variance = factors
+        output, log_ratio = self.net(inner * x, lam, **cond).chunk(2, 1)
+        return skip * x + out * output, variance * _bounded(log_ratio.to(x.dtype)).exp()
 
     def loss(self, x0: Tensor, *, t: Tensor | None = None, noise: Tensor | None = None, **cond: Tensor) -> Tensor:
         """Return the mean weighted squared error on clean data, a scalar to call ``backward`` on.
 
         Args:
             x0: clean data ``(batch, channels, *shape)``.
-            t: times ``(batch,)``, float64 on the host; drawn where not given.
+            t: times ``(batch,)``, or ``(batch, frames)``, float64 on the host; drawn where not given.
             noise: unit-variance noise of the shape of ``x0``; drawn where not given.
             cond: conditions for the network, each ``(batch, ...)``.
         """
@@ -107,35 +152,39 @@ class Denoiser(nn.Module):
     def losses(self, x0: Tensor, *, t: Tensor | None = None, noise: Tensor | None = None, **cond: Tensor) -> Tensor:
         """Return the loss of each item, ``(batch,)``: its weighted squared error, balanced where the weighting learns.
 
-        While training, it is multiplied by the importance of its time, where times are drawn by importance.
-        See :meth:`loss`.
+        Where a variance is learned, the negative log likelihood of that error is added. While training, losses are
+        multiplied by the importance of their times, where times are drawn by importance. See :meth:`loss`.
         """
         if t is None:
             t = self.draw_times(len(x0))
         if noise is None:
             noise = self.draw_noise(x0)
         table = self._training_table(t).to(x0, non_blocking=True)
-        alpha, sigma, c_in, a, b = _columns(table[:5], x0.ndim)
-        lam, weight = table[5, :, 0], table[6]
-        output = self.net(c_in * (alpha * x0 + sigma * noise), lam, **cond)
-        error = output.to(x0.dtype) - (a * x0 + b * noise)
-        if weight.shape[1] == 1:
-            losses = weight[:, 0] * error.square().flatten(1).mean(1)
-        else:
-            losses = (_columns(weight, x0.ndim) * error.square()).flatten(1).mean(1)
+        alpha, sigma, c_in, a, b, *gain = _columns(table[:-2], x0.ndim)
+        lam, weight = table[-2, :, 0], table[-1]
+        output = self.net(c_in * (alpha * x0 + sigma * noise), lam, **cond).to(x0.dtype)
+        output, *log_ratio = output.chunk(1 + len(gain), 1)
+        error = output - (a * x0 + b * noise)
+        losses = _by_level(error.square(), weight)
         balance = getattr(self.weighting, "balance", None)
         losses = losses if balance is None else balance(losses, lam)
+        if gain:
+            surprise = _surprise(error.detach().square() * gain[0], log_ratio[0])
+            losses = losses + _by_level(surprise, torch.ones_like(weight))
         importance = getattr(self.times, "importance", None) if self.training else None
-        return losses if importance is None else losses * importance(t).to(losses, non_blocking=True)
+        losses = losses if importance is None else losses * importance(t).to(losses, non_blocking=True)
+        return losses if losses.ndim == 1 else losses.mean(1)
 
     def _training_table(self, t: Tensor) -> Tensor:
-        """Return α, σ, c_in, a, b, λ and the weight, ``(7, batch, 1)``, or one for each channel as the last axis."""
+        """Return rows of α, σ, c_in, a, b, c_out² over the variance where one is learned, λ and the weight."""
         alpha, sigma, lam = self.schedule.alpha(t), self.schedule.sigma(t), self.schedule.lam(t)
-        c_skip, c_out, c_in = _rows(t, *self.prediction.coefficients(alpha, sigma))
+        predicted: Any = self.prediction
+        c_skip, c_out, c_in = _rows(t, *predicted.coefficients(alpha, sigma))
+        gain = [c_out**2 / _rows(t, predicted.variance(alpha, sigma))[0]] if hasattr(predicted, "variance") else []
         alpha, sigma, lam = _rows(t, alpha, sigma, lam)
         a, b = (1 - c_skip * alpha) / c_out, -c_skip * sigma / c_out
         weight = torch.ones_like(c_out) if self.weighting is None else self.weighting(lam) * c_out**2
-        return _rows(t, alpha, sigma, c_in, a, b, lam, weight)
+        return _stacked(alpha, sigma, c_in, a, b, *gain, lam, weight)
 
     def draw_times(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Return ``n`` training times, float64 on the host."""
@@ -177,13 +226,42 @@ def _scaled(x: Tensor, factor: float) -> Tensor:
     return torch.add(_ZERO, x, alpha=factor)
 
 
+def outputs_of(prediction: Prediction) -> int:
+    """Return how many outputs a prediction needs of a network for each value: 2 where it has a variance learned."""
+    return 2 if hasattr(prediction, "variance") else 1
+
+
+def _bounded(log_ratio: Tensor) -> Tensor:
+    return WIDEST * torch.tanh(log_ratio / WIDEST)
+
+
+def _surprise(squares: Tensor, log_ratio: Tensor) -> Tensor:
+    """Return -log N(e; 0, v), but for constants, for ``squares`` e² and v the exponential of the bounded ratio."""
+    log_ratio = _bounded(log_ratio)
+    return (log_ratio + squares * torch.exp(-log_ratio)) / 2
+
+
 def _rows(t: Tensor, *values: Tensor | float) -> Tensor:
-    """Return values, each a number, ``(batch,)`` as ``t`` is, or ``(batch, channels)``, as ``(k, batch, 1 or C)``."""
+    """Return values as ``(k, batch, 1 or channels)``, or with frames as a last axis, where ``t`` has them.
+
+    Each is a number, of the shape of ``t``, or of that shape and one for each channel as the last axis.
+    """
     found = (torch.as_tensor(value, dtype=torch.float64) for value in values)
-    columns = [value if value.ndim > 1 else value.expand_as(t)[:, None] for value in found]
-    return torch.stack(torch.broadcast_tensors(*columns))  # type: ignore[no-untyped-call]
+    return _stacked(*(v.movedim(-1, 1) if v.ndim > t.ndim else v.expand_as(t)[:, None] for v in found))
+
+
+def _stacked(*values: Tensor) -> Tensor:
+    return torch.stack(torch.broadcast_tensors(*values))  # type: ignore[no-untyped-call]
 
 
 def _columns(table: Tensor, ndim: int) -> Tensor:
-    """Return rows ``(…, channels)`` as ``(…, channels, 1, …)``, to multiply data of ``ndim`` axes."""
-    return table.reshape(*table.shape, *([1] * (ndim - 2)))
+    """Return a table of rows as one with axes for each axis of data of ``ndim`` axes, to multiply it."""
+    return table.reshape(*table.shape, *([1] * (ndim + 1 - table.ndim)))
+
+
+def _by_level(values: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted means of ``values`` ``(batch, channels, *shape)`` at each level: by item, or by frame."""
+    if weight.shape[1] > 1:
+        values, weight = _columns(weight[None], values.ndim)[0] * values, torch.ones_like(weight[:, :1])
+    values = values.flatten(1) if weight.ndim == 2 else values.transpose(1, 2).flatten(2)
+    return weight[:, 0] * values.mean(-1)

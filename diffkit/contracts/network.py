@@ -52,6 +52,8 @@ class DataSpec:
         std: the standard deviation of the data's values, which preconditioning and weightings scale with.
         rate: samples a second for audio, frames a second for video; 0 where there is no such thing.
         conditions: what else is known of an item.
+        outputs: how many values a network returns for each of the data's; 2 for a prediction that also says how
+            uncertain it is.
     """
 
     channels: int
@@ -60,6 +62,7 @@ class DataSpec:
     std: float = 1.0
     rate: float = 0.0
     conditions: tuple[ConditionSpec, ...] = ()
+    outputs: int = 1
 
     @property
     def rank(self) -> int:
@@ -97,7 +100,7 @@ class Network(Protocol):
     """
 
     def __call__(self, x: Tensor, lam: Tensor, **cond: Tensor) -> Tensor:
-        """Return an output of the shape of ``x``.
+        """Return ``(batch, outputs · channels, *shape)``: one output of the shape of ``x`` after the other.
 
         Args:
             x: ``(batch, channels, *shape)``, scaled to unit variance by the prediction.

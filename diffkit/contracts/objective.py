@@ -33,6 +33,21 @@ class Prediction(Protocol):
 
 
 @runtime_checkable
+class VariancePrediction(Prediction, Protocol):
+    """A prediction whose network also says how uncertain the estimate of each value is, by a second output G:
+
+        Var[x_0 | x_t]  ≈  variance(α, σ) exp(G(c_in x_t, λ)).
+
+    Its network is built for a spec with ``outputs=2`` and returns F and then G, along the channels. The denoiser keeps
+    G within ±10, smoothly. Such variances belong to the data and λ alone, whatever the steps of a sampler.
+    """
+
+    def variance(self, alpha: Number, sigma: Number) -> Number:
+        """Return the variance that G = 0 stands for, in the forms of :meth:`coefficients`."""
+        ...
+
+
+@runtime_checkable
 class Weighting(Protocol):
     """What the loss emphasises: a weight on the squared error of x_0 as a function of λ.
 

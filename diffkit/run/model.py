@@ -1,6 +1,7 @@
 """A model: everything a config chooses for going from noise to data, built; no data set is needed for it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from diffkit.contracts.data import Encoder, Modality
 from diffkit.contracts.network import DataSpec
 from diffkit.contracts.sampling import Denoise, Grid, Guidance, Sampler
 from diffkit.contracts.training import Adaptation
-from diffkit.denoiser import Denoiser
+from diffkit.denoiser import Denoiser, outputs_of
 from diffkit.errors import DiffkitError, did_you_mean, listing
 from diffkit.streams import Streams
 from diffkit.training import autocast
@@ -41,21 +42,22 @@ class Model:
         self.step = 0
         self.weights = ""
         self.device = device_of(config.device)
+        prediction = build("prediction", config.prediction, spec=latent)
+        modelled = replace(latent, outputs=outputs_of(prediction))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            net = build("net", config.net, spec=latent)
+            net = build("net", config.net, spec=modelled)
             self.adaptation: Adaptation | None = self._optional("adapt", latent)
             if self.adaptation is not None:
                 self.adaptation.change(net)
-        net.spec = latent
+        net.spec = modelled
         optional = {
             kind: build(kind, config.get(kind), spec=latent)
             for kind in ("weighting", "times", "noise")
             if config.get(kind) is not None
         }
         schedule = build("schedule", config.schedule, spec=latent)
-        prediction = build("prediction", config.prediction, spec=latent)
-        self.denoiser = Denoiser(net, schedule, prediction, spec=latent, **optional).to(self.device)
+        self.denoiser = Denoiser(net, schedule, prediction, spec=modelled, **optional).to(self.device)
         self.sampler: Sampler = build("sampler", config.sampler, spec=latent)
         self.grid: Grid | None = self._optional("grid", latent)
         self.guidance: Guidance | None = self._optional("guidance", latent)

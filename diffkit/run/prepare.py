@@ -16,6 +16,7 @@ from diffkit.contracts.data import Dataset
 from diffkit.contracts.network import DataSpec
 from diffkit.data.fetch import fetch
 from diffkit.data.stream import BatchStream
+from diffkit.denoiser import outputs_of
 from diffkit.errors import DiffkitError
 from diffkit.parallel import Ranks
 from diffkit.run.folder import RunFolder
@@ -132,8 +133,9 @@ def try_network(model: Model) -> None:
         raise
     except Exception as error:
         raise DiffkitError(f"{said} ({' '.join(str(error).split())[:200]}); choose another: net=NAME") from error
-    if tuple(y.shape) != shape:
-        raise DiffkitError(f"{said}: it returns {by(y.shape[1:])}; choose another: net=NAME")
+    expected = (1, outputs_of(model.denoiser.prediction) * shape[1], *shape[2:])
+    if tuple(y.shape) != expected:
+        raise DiffkitError(f"{said}: it returns {by(y.shape[1:])}, not {by(expected[1:])}; choose another: net=NAME")
 
 
 def by(shape: Sequence[int]) -> str:

@@ -86,7 +86,7 @@ class DiT(nn.Module):
             self.blocks = nn.ModuleList(Block(seen, width, heads, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = zero(nn.Linear(width, 2 * width))
-        self.last = zero(nn.Linear(width, spec.channels * sides))
+        self.last = zero(nn.Linear(width, spec.outputs * spec.channels * sides))
 
     def inflate(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the weights of a network for the frames of clips; see :func:`~diffkit_nets.inflate`."""
@@ -97,7 +97,7 @@ class DiT(nn.Module):
         return [layer for layer in self.blocks.modules() if isinstance(layer, Attend)]
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
-        """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         x, vector, tokens = self.condition.around(x, lam, label, **cond)
         vector = vector[:, None, None]
         h = self.first(fold(x, self.patch).flatten(2).mT).unflatten(1, (self.parts, -1)) + self.places()

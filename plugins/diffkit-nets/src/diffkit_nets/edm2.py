@@ -25,7 +25,7 @@ LARGEST = 256.0
 class EDM2(nn.Module):
     """The magnitude-preserving UNet of Karras et al., "Analyzing and Improving the Training Dynamics of Diffusion
     Models" (2024), configuration G: features and weights of unit magnitude throughout, no biases, no normalisation by
-    groups; the condition scales features only, and the output has a gain that starts at zero.
+    groups; the condition scales features only, and an output has a gain that starts at zero.
 
     The noise level and the label come in as to the other networks here, in a vector that is brought to unit magnitude.
     Its learning rate can be high (``optim.lr=0.01``) and has to fall.
@@ -90,8 +90,8 @@ class EDM2(nn.Module):
             for _ in range(levels.blocks + 1):
                 self.up.append(block(level, channels + skips.pop(), outer, False, level in levels.attentive))
                 channels = outer
-        self.last = Unit(channels, spec.channels * sides, kernel_of(levels.shapes[0]))
-        self.gain = nn.Parameter(torch.zeros(()))
+        self.last = Unit(channels, spec.outputs * spec.channels * sides, kernel_of(levels.shapes[0]))
+        self.gain = nn.Parameter(torch.zeros([spec.outputs] if spec.outputs > 1 else []))
 
     def inflate(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the weights of a network for the frames of clips; see :func:`~diffkit_nets.inflate`."""
@@ -103,7 +103,7 @@ class EDM2(nn.Module):
         return [layer for block in blocks for layer in block.modules() if isinstance(layer, Attend)]
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
-        """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         x, vector, tokens = self.condition.around(x, lam, label, **cond)
         vector, tokens = unit(vector, (1,)), None if tokens is None else unit(tokens, (2,))
         h = fold(x, self.levels.patch)
@@ -121,7 +121,10 @@ class EDM2(nn.Module):
                 h = self._through(block, interpolate(h, skips[-1].shape[2:]), vector, tokens)
             else:
                 h = self._through(block, mp_cat(h, skips.pop()), vector, tokens)
-        return unfold(self.last(h, self.gain), self.levels.patch)
+        gain, weight = self.gain, self.last.weight
+        if gain.ndim:  # one an output
+            gain = gain.repeat_interleave(len(weight) // len(gain)).reshape(-1, *[1] * (weight.ndim - 1))
+        return unfold(self.last(h, gain), self.levels.patch)
 
     def _through(self, block: nn.Module, h: Tensor, vector: Tensor, tokens: Tensor | None) -> Tensor:
         return recompute(block, h, vector, tokens) if self.checkpoint else block(h, vector, tokens)

@@ -63,7 +63,7 @@ class Hourglass(nn.Module):
             if level:
                 self.grow.append(Grow(shapes[level - 1], channels, blur))
         self.norm = group_norm(channels)
-        self.last = zero(convolution(shapes[0], channels, spec.channels * sides))
+        self.last = zero(convolution(shapes[0], channels, spec.outputs * spec.channels * sides))
 
     def inflate(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the weights of a network for the frames of clips; see :func:`~diffkit_nets.inflate`."""
@@ -75,7 +75,7 @@ class Hourglass(nn.Module):
         return [layer for block in blocks for layer in block.modules() if isinstance(layer, Attend)]
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
-        """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         x, vector, tokens = self.condition.around(x, lam, label, **cond)
         h = self.first(self.enter(fold(x, self.levels.patch)))
         skips, blocks = [], self.levels.blocks

@@ -38,16 +38,16 @@ class MLP(nn.Module):
         self.first = nn.Linear(spec.size + self.condition.channels * prod(spec.shape), width)
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.last = zero(nn.Linear(width, spec.size))
+        self.last = zero(nn.Linear(width, spec.outputs * spec.size))
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
-        """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         shape = x.shape
         x, vector, _ = self.condition.around(x, lam, label, **cond)
         h = self.first(x.flatten(1))
         for block in self.blocks:
             h = block(h, vector)
-        return self.last(self.norm(h)).reshape(shape)
+        return self.last(self.norm(h)).reshape(shape[0], self.spec.outputs * shape[1], *shape[2:])
 
 
 class Block(nn.Module):

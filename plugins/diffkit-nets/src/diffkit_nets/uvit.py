@@ -75,15 +75,16 @@ class UViT(nn.Module):
             Block(self.shape, width, heads, dropout, joins=i > blocks // 2) for i in range(blocks)
         )
         self.norm = nn.LayerNorm(width)
-        self.last = zero(nn.Linear(width, spec.channels * sides))
-        self.smooth = zero(convolution(spec.shape, spec.channels, spec.channels))
+        outputs = spec.outputs * spec.channels
+        self.last = zero(nn.Linear(width, outputs * sides))
+        self.smooth = zero(convolution(spec.shape, outputs, outputs))
 
     def attentions(self) -> list[nn.Module]:
         """Return where it attends, from input to output; see :class:`~diffkit.contracts.network.Attentive`."""
         return [layer for layer in self.blocks.modules() if isinstance(layer, Attend)]
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
-        """Return an output shaped as ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
         x, vector, tokens = self.condition.around(x, lam, label, **cond)
         patches = self.first(fold(x, self.patch).flatten(2).mT) + self.places()
         everything = [patches, vector[:, None], *([] if tokens is None else [tokens])]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         UniformLamTimes,
         UniformTimes,
     )
+    from diffkit_objectives.variance import LearnedVariance
     from diffkit_objectives.weightings import (
         EDMWeighting,
         ELBOWeighting,
@@ -50,6 +51,7 @@ __getattr__, __dir__ = lazily(
         "FlowPrediction": "diffkit_objectives.predictions",
         "FlowWeighting": "diffkit_objectives.weightings",
         "LaplaceTimes": "diffkit_objectives.times",
+        "LearnedVariance": "diffkit_objectives.variance",
         "LearnedWeighting": "diffkit_objectives.learned",
         "LogNormalTimes": "diffkit_objectives.times",
         "LogitNormalTimes": "diffkit_objectives.times",
@@ -84,6 +86,7 @@ __all__ = [
     "FlowPrediction",
     "FlowWeighting",
     "LaplaceTimes",
+    "LearnedVariance",
     "LearnedWeighting",
     "LogNormalTimes",
     "LogitNormalTimes",

@@ -14,6 +14,7 @@ def diffkit_predictions() -> Iterable[Component]:
     yield Component("flow", "diffkit_objectives.predictions:FlowPrediction", "the network predicts the flow ε - x0")
     yield Component("edm", "diffkit_objectives.predictions:EDMPrediction", "unit variance in and out")
     yield Component("score", "diffkit_objectives.predictions:ScorePrediction", "σ times the score of x_t")
+    yield Component("learned_variance", "diffkit_objectives.variance:LearnedVariance", "another, and its uncertainty")
 
 
 @hookimpl

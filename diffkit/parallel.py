@@ -5,7 +5,7 @@ by one process is a run by one rank, so there is no second path.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -73,6 +73,18 @@ class Ranks:
         told = [value]
         dist.broadcast_object_list(told, src=0)
         return told[0]
+
+    def gathered(self, value: str) -> list[str]:
+        """Return what every rank has for ``value``, by rank."""
+        if self.size == 1:
+            return [value]
+        values = [""] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def beside(self) -> Any:
+        """Return a group of all ranks for what they do together beside the training; all have to ask for it."""
+        return dist.new_group(backend="gloo", timeout=PATIENCE)
 
     def wait(self) -> None:
         """Wait until every rank is here."""
@@ -187,24 +199,9 @@ def loss_of(denoiser: Denoiser, ranks: Ranks, parallel: str, precision: str) -> 
     return ShardedLoss(denoiser, precision) if parallel == "fsdp" else ReplicatedLoss(denoiser)
 
 
-def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors with those in shards gathered from all ranks, every one of which has to ask."""
-    return {
-        name: value if (shards := _shards(value)) is None else shards.full_tensor() for name, value in tensors.items()
-    }
-
-
-def parted(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return whole tensors in shards where their namesakes in ``like``, of the same shapes, are."""
-    return {name: _parted(value, _shards(like.get(name))) for name, value in tensors.items()}
-
-
-def _parted(value: Tensor, like: Any) -> Tensor:
-    if like is None or value.shape != like.shape:
-        return value
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+def whole(value: Tensor) -> Tensor:
+    """Return a tensor gathered from all ranks if it is in shards; every one of them has to ask."""
+    return value if (shards := _shards(value)) is None else shards.full_tensor()  # type: ignore[no-any-return]
 
 
 def local(tensors: Iterable[Tensor]) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """The training loop: a generator that takes a step, says how it went, and leaves the rest to the caller."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from diffkit.denoiser import Denoiser
 from diffkit.ema import EMA
 from diffkit.errors import DiffkitError
 from diffkit.guard import Guard
-from diffkit.parallel import ALONE, Ranks, loss_of, parted, sharded, whole
+from diffkit.parallel import ALONE, Ranks, loss_of, sharded, whole
 from diffkit.streams import generator, key
 
 BLOCK = 32
@@ -138,8 +138,7 @@ class Trainer:
             raise self._too_large() from error
         self.scaler.unscale_(self.torch_optimizer)
         limit = self.clip if self.clip > 0 else float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit)
-        norm = whole({"norm": norm})["norm"]
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.parameters, limit))
         self._apply(self.guard.bad(norm))
         self.average.update(self.step)
         return Step(self.step + 1, loss, norm, lr)
@@ -245,7 +244,7 @@ class Trainer:
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Return all tensors of the state, by file and name: the network's, their averages' and the optimizer's.
 
-        Those of a weighting that learns, and of times that adapt, come besides.
+        Those of a weighting that learns, and of times that adapt, come besides. What is in shards stays in them.
         """
         moments = {
             f"{index}.{name}": value
@@ -255,8 +254,22 @@ class Trainer:
         }
         files = {"model": self.denoiser.net.state_dict(), **self.average.state(), "optimizer": moments}
         learned = {"weighting": self.weighting.state_dict(), "times": self.times.state_dict()}
-        files |= {file: values for file, values in learned.items() if values}
-        return {file: whole(values) for file, values in files.items()}
+        return files | {file: values for file, values in learned.items() if values}
+
+    def layout(self) -> Callable[[str, str], Tensor | None] | None:
+        """Return what gives, by file and name, the tensor that one to be restored shall be in shards as, if any are.
+
+        A moment of the optimizer is in shards as its parameter is.
+        """
+        if not self.in_shards:
+            return None
+        known: dict[str, Mapping[str, Tensor]] = {"model": self.denoiser.net.state_dict(), **self.average.state()}
+        ordered = [p for group in self.torch_optimizer.param_groups for p in group["params"]]
+
+        def like(file: str, name: str) -> Tensor | None:
+            return ordered[int(name.partition(".")[0])] if file == "optimizer" else known.get(file, {}).get(name)
+
+        return like
 
     def numbers(self) -> dict[str, Any]:
         """Return the rest of the state, as JSON: the step, and what of the optimizer's state is no tensor."""
@@ -275,16 +288,14 @@ class Trainer:
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
         """Take over the state that :meth:`tensors` and :meth:`numbers` gave."""
-        net = self.denoiser.net
-        net.load_state_dict(parted(tensors["model"], net.state_dict()))
-        self.average.load({file: parted(tensors[file], now) for file, now in self.average.state().items()})
+        self.denoiser.net.load_state_dict(tensors["model"])
+        self.average.load(tensors)
         self.weighting.load_state_dict(tensors.get("weighting", {}))
         self.times.load_state_dict(tensors.get("times", {}))
-        like = [p for group in self.torch_optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in numbers["optimizer"]["plain"].items()}
         for name, value in tensors["optimizer"].items():
             index, _, field = name.partition(".")
-            state[int(index)][field] = parted({field: value}, {field: like[int(index)]})[field]
+            state[int(index)][field] = value
         groups = [dict(group) for group in numbers["optimizer"]["groups"]]
         self.torch_optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.guard.load(numbers["guard"])

@@ -1,7 +1,8 @@
 """Checkpoints: folders that appear whole or not at all, with a checksum a file, and no pickle anywhere.
 
 ``checkpoints/step-00001000/`` holds model, ema and optimizer as safetensors, state.json, and SHA256SUMS in the
-format of ``sha256sum -c``. An older one goes only when a newer one is on the disk and has been read back.
+format of ``sha256sum -c``. An older one goes only when a newer one is on the disk and has been read back. Where no rank
+has whole tensors, each writes its own shards of them: see :mod:`diffkit.run.shards`.
 """
 
 import hashlib
@@ -10,9 +11,11 @@ import operator
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +24,18 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from diffkit.errors import DiffkitError
+from diffkit.parallel import ALONE, Ranks
 from diffkit.run import durable
+from diffkit.run.sums import SUMS, damaged, read_sums, verified
 
-SUMS = "SHA256SUMS"
+Like = Callable[[str, str], Tensor | None]
+"""The tensor of a training that one of a checkpoint, by file and name, shall be divided among ranks as, if it is."""
+
 STATE = "state.json"
 KEEP = 2
 """How many checkpoints stay: the newest, and one to fall back to."""
-LARGEST_TEXT = 64_000_000
-"""Bytes of the largest list of checksums or state that is read."""
 _NAME = re.compile(r"step-([0-9]+)(\.old)?")
+_FILE = re.compile(r"(.+?)(?:-[0-9]{5}-of-[0-9]{5})?\.safetensors")
 
 
 class Writer:
@@ -41,10 +47,13 @@ class Writer:
         folder: where checkpoints are.
         keep: how many stay; 0 keeps all.
         announce: called with each checkpoint once it is on the disk and was read back, in the writing thread.
+        group: of the processes that write together, each its own shards; see :meth:`diffkit.parallel.Ranks.beside`.
     """
 
-    def __init__(self, folder: Path, keep: int = KEEP, announce: Callable[[Path], None] | None = None) -> None:
-        self.folder, self.keep, self.announce = folder, keep, announce
+    def __init__(
+        self, folder: Path, keep: int = KEEP, announce: Callable[[Path], None] | None = None, group: Any = None
+    ) -> None:
+        self.folder, self.keep, self.announce, self.group = folder, keep, announce, group
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
 
@@ -84,49 +93,64 @@ class Writer:
             pending.result()
 
     def _write(self, tensors: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
-        path = write(self.folder, tensors, numbers, self.keep)
+        path = write(self.folder, tensors, numbers, self.keep, self.group)
         if self.announce is not None:
             self.announce(path)
 
 
 def write(
-    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any], keep: int = KEEP
+    folder: Path,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    numbers: Mapping[str, Any],
+    keep: int = KEEP,
+    group: Any = None,
 ) -> Path:
     """Write a checkpoint of step ``numbers["step"]`` into ``folder`` and read it back; then prune all but ``keep``.
 
     A ``keep`` of 0 keeps all. Those of later steps go, whatever ``keep`` is: the training has gone back behind them.
+    With a ``group`` every process of it calls this, and writes its own shards.
 
     Raises:
         DiffkitError: where it cannot be written; those that were there still are.
     """
     final = folder / f"step-{numbers['step']:08d}"
     part = folder / f".{final.name}.{os.getpid()}"
-    try:
+
+    def begin() -> Path:
         durable.make_folder(folder)
         for stale in folder.glob(".step-*"):  # of a process that was killed while it wrote
             shutil.rmtree(stale, ignore_errors=True)
         part.mkdir()
-        sums = ""
-        for name, data in _files(tensors, numbers):
-            durable.write(part / name, data)
-            sums += f"{hashlib.sha256(data).hexdigest()}  {name}\n"
-        durable.write(part / SUMS, sums.encode())
+        return part
+
+    def finish(sums: dict[str, str]) -> None:
+        sums[STATE] = durable.put(part / STATE, json.dumps(numbers).encode())
+        durable.put(part / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode())
         durable.sync(part)
-        _verified(part, ())
         if final.exists():  # kept in reach, and taken where the next line is never reached
             _remove(final.with_name(f"{final.name}.old"))
             final.rename(final.with_name(f"{final.name}.old"))
         part.rename(final)
         durable.sync(folder)
+        others = [path for path in steps(folder) if path != final]
+        older = [path for path in others if _number(path) < numbers["step"]]
+        for path in others:
+            if path not in (older[: keep - 1] if keep else older):
+                _remove(path)
+
+    try:
+        if group is None:
+            begin()
+            files = {f"{name}.safetensors": values for name, values in tensors.items()}
+            finish({file: durable.put(part / file, _saved(values)) for file, values in files.items()})
+        else:
+            from diffkit.run import shards
+
+            shards.write(tensors, begin, finish, group)
     except (OSError, MemoryError, DiffkitError) as error:
         shutil.rmtree(part, ignore_errors=True)
         why = getattr(error, "strerror", None) or str(error) or "out of memory"
         raise DiffkitError(f"checkpoint {final.name} could not be written ({why}: {folder})") from error
-    others = [path for path in steps(folder) if path != final]
-    older = [path for path in others if _number(path) < numbers["step"]]
-    for path in others:
-        if path not in (older[: keep - 1] if keep else older):
-            _remove(path)
     return final
 
 
@@ -136,20 +160,39 @@ def steps(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (_number(path), path.suffix != ".old"), reverse=True)
 
 
-def read(checkpoint: Path, names: tuple[str, ...]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+def read(
+    checkpoint: Path, names: tuple[str, ...], like: Like | None = None, ranks: Ranks = ALONE
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Return the tensors of files ``names`` and the numbers of a checkpoint, all of whose files are verified.
+
+    Args:
+        checkpoint: its folder.
+        names: of files.
+        like: what tensors shall be divided among ranks as; whole ones are read where none is given.
+        ranks: that read together, and verify a share of the files each.
 
     Raises:
         DiffkitError: where a file is missing, its checksum differs, or it holds something else.
     """
-    wanted = [f"{name}.safetensors" for name in names]
-    files = _verified(checkpoint, (*wanted, STATE))
+    sums, parts = read_sums(checkpoint), defaultdict(list)
+    for file in sums:
+        if found := _FILE.fullmatch(file):
+            parts[found[1]].append(file)
+    in_shards = like is not None or any("-of-" in file for name in names for file in parts[name])
+    wanted = [] if in_shards else [f"{name}.safetensors" for name in names]
+    files = verified(checkpoint, sums, (*wanted, STATE), ranks)
     try:
-        tensors = {name: load(files.pop(file)) for name, file in zip(names, wanted, strict=True)}
+        if in_shards:
+            from diffkit.run import shards
+
+            places = {name: [checkpoint / file for file in parts[name]] for name in names}
+            tensors = {name: shards.read(places[name], like and partial(like, name)) for name in names}
+        else:
+            tensors = {name: load(files.pop(file)) for name, file in zip(names, wanted, strict=True)}
         numbers = json.loads(files[STATE])
         numbers["step"] = operator.index(numbers["step"])
     except Exception as error:  # whoever wrote the file could write its checksum, and anything a parser trips over
-        raise DiffkitError(f"checkpoint {checkpoint} is damaged: {type(error).__name__}: {error}") from error
+        raise damaged(checkpoint, f"{type(error).__name__}: {error}") from error
     return tensors, numbers
 
 
@@ -159,69 +202,32 @@ def digest(checkpoint: Path) -> str:
 
 
 def newest(
-    folder: Path, names: tuple[str, ...]
+    folder: Path, names: tuple[str, ...], like: Like | None = None, ranks: Ranks = ALONE
 ) -> tuple[Path, dict[str, dict[str, Tensor]], dict[str, Any], list[str]]:
     """Return the newest valid checkpoint, its tensors and numbers, and why newer ones were skipped.
+
+    Ranks that call this together agree on which it is; see :func:`read`.
 
     Raises:
         DiffkitError: where there is none.
     """
     skipped: list[str] = []
-    for checkpoint in steps(folder):
+    for checkpoint in ranks.told(steps(folder)):
+        found, why = None, ""
         try:
-            return (checkpoint, *read(checkpoint, names), skipped)
+            found = read(checkpoint, names, like, ranks)
         except DiffkitError as error:
-            skipped.append(str(error))
+            why = str(error)
+        whys = list(filter(None, ranks.gathered(why)))
+        if found is not None and not whys:
+            return (checkpoint, *found, skipped)
+        skipped.append(whys[0])
     reasons = f": {'; '.join(skipped)}" if skipped else "; train longer before you use it"
     raise DiffkitError(f"{folder.parent} has no valid checkpoint{reasons}")
 
 
-def _verified(checkpoint: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
-    """Check every file of a checkpoint, and return the contents of those in ``wanted``."""
-    try:
-        sums = _bytes(checkpoint / SUMS, LARGEST_TEXT).decode()
-        files = {}
-        for line in sums.splitlines():
-            digest, _, name = line.partition("  ")
-            if Path(name).name != name or "\\" in name:
-                raise DiffkitError(f"checkpoint {checkpoint} is damaged: {SUMS} names '{name}'")
-            path = checkpoint / name
-            if name in wanted:
-                files[name] = _bytes(path, LARGEST_TEXT if name == STATE else _memory())
-                found = hashlib.sha256(files[name]).hexdigest()
-            else:
-                with _regular(path).open("rb") as file:
-                    found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != digest:
-                raise DiffkitError(f"checkpoint {checkpoint} is damaged: {name} does not match its checksum")
-    except (OSError, ValueError) as error:
-        raise DiffkitError(f"checkpoint {checkpoint} is damaged: {error}") from error
-    return files
-
-
-def _bytes(path: Path, largest: int) -> bytes:
-    size = _regular(path).stat().st_size
-    if size > largest:
-        raise ValueError(f"{path} has {size} bytes, more than the {largest} that could be read")
-    return path.read_bytes()
-
-
-def _regular(path: Path) -> Path:
-    """Return the path of a file; a link may lead anywhere, and a pipe has no end."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise ValueError(f"{path} is not a file but a link, a folder or a device")
-    return path
-
-
-def _memory() -> int:
-    """Return how much memory this machine has, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if os.name == "posix" else 1 << 62
-
-
-def _files(tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-    for name, values in tensors.items():
-        yield f"{name}.safetensors", save({key: value.detach().cpu().contiguous() for key, value in values.items()})
-    yield STATE, json.dumps(numbers).encode()
+def _saved(values: Mapping[str, Tensor]) -> bytes:
+    return save({name: value.detach().cpu().contiguous() for name, value in values.items()})
 
 
 def _on_host(value: Tensor) -> Tensor:

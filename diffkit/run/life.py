@@ -70,10 +70,11 @@ class Life:
             build("tracker", chosen["tracker"]) if first and chosen["tracker"] is not None else None
         )
         self.progress = Progress("train", trainer.steps, trainer.step, quiet=not first)
+        groups = [self.ranks.beside() if trainer.in_shards else None for _ in range(2)]
         self.writer = checkpoint.Writer(
-            folder.checkpoints, self.config.train.keep, lambda path: self._say(f"saved    {path}")
+            folder.checkpoints, self.config.train.keep, lambda path: self._say(f"saved    {path}"), groups[0]
         )
-        self.snapshots = checkpoint.Writer(snapshots(folder), keep=0)
+        self.snapshots = checkpoint.Writer(snapshots(folder), keep=0, group=groups[1])
         self.began = time.monotonic()
 
     def run(self) -> Run:
@@ -167,7 +168,9 @@ class Life:
         said = f"the loss is {loss:.4g} at step {step.number}, and the gradient's norm {norm:.4g}"
         if failures > FAILURES or not checkpoint.steps(self.folder.checkpoints):
             raise DiffkitError(f"{said}; the last checkpoint is kept; lower optim.lr, or train.clip, and start again")
-        _, tensors, numbers, _ = checkpoint.newest(self.folder.checkpoints, tuple(self.trainer.tensors()))
+        _, tensors, numbers, _ = checkpoint.newest(
+            self.folder.checkpoints, tuple(self.trainer.tensors()), self.trainer.layout(), self.ranks
+        )
         self.trainer.restore(tensors, numbers)
         self.trainer.failures = failures
         self._say(f"note     {said}; back to step {self.trainer.step}, and on with other batches")
@@ -179,7 +182,7 @@ class Life:
         """Write a checkpoint, unless steps just now were not taken: then the last one may be all that is good."""
         if whatever or not self.trainer.guard.in_a_row.item():
             tensors, numbers = self.trainer.tensors(), self.trainer.numbers()
-            if self.ranks.first:
+            if self.ranks.first or self.trainer.in_shards:
                 powers = {file: tensors[file] for file in self.trainer.average.powers}
                 if powers:
                     lengths = list(self.config.train.ema_lengths)
@@ -192,7 +195,7 @@ class Life:
         target = self.folder.samples / f"step-{self.trainer.step:08d}"
         if self.ranks.first:
             shutil.rmtree(target, ignore_errors=True)
-        if self.trainer.in_shards:  # one rank alone has no whole network, but what was saved is whole
+        if self.trainer.in_shards:  # one rank alone has no whole network, but can join one from what was saved
             if quiet:  # midway, where this step may not have been saved
                 self._save(whatever=True)
             if self.ranks.first:

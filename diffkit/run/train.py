@@ -91,7 +91,9 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
         model.labels(config.sample.n, config.sample.label)
         work = flops(model.denoiser.net, latent)
         trainer = make_trainer(config, model, dataset, ranks)
-        found, tensors, numbers, skipped = checkpoint.newest(folder.checkpoints, tuple(trainer.tensors()))
+        found, tensors, numbers, skipped = checkpoint.newest(
+            folder.checkpoints, tuple(trainer.tensors()), trainer.layout(), ranks
+        )
         if numbers["step"] >= config.train.steps:
             raise DiffkitError(
                 f"{folder.path} has reached step {numbers['step']} of {config.train.steps}; "

@@ -16,10 +16,8 @@ MARGIN, GAP = 24, 12
 """Pixels around the page, and between tiles."""
 TITLE, HEADING = 13, 18
 """The sizes of the type, in pixels."""
-HEADING_WIDTH = 720
-"""How many pixels a heading may take on a page of few tiles."""
 LARGEST = 100_000_000
-"""Pixels of the largest page; tiles that do not fit on it are left out, and the heading says so."""
+"""Pixels of the largest page; tiles that do not fit on it are left out, and a heading says so."""
 FONTS = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
@@ -34,13 +32,7 @@ PAPER, LINE, INK, PALE_INK = (255, 255, 255), (224, 224, 224), (32, 32, 32), (96
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def contact_sheet(
-    tiles: Sequence[np.ndarray],
-    titles: Sequence[str],
-    path: Path,
-    columns: int | None = None,
-    heading: str = "",
-) -> None:
+def contact_sheet(tiles: Sequence[np.ndarray], titles: Sequence[str], path: Path, group: int = 1) -> None:
     """Write tiles in rows on a white page, each under its title, as a PNG that appears whole or not at all.
 
     Args:
@@ -48,8 +40,7 @@ def contact_sheet(
         titles: one for each tile; one too long for its tile is cut off with an ellipsis. No room is left for titles
             where all are empty.
         path: the file to write.
-        columns: tiles in a row; as many as make the page about square where none.
-        heading: a line at the top of the page.
+        group: how many tiles belong together; a row holds whole groups, as many as make the page about square.
 
     Raises:
         ValueError: for no tiles, tiles of other types or several sizes, or another number of titles than of tiles.
@@ -66,15 +57,13 @@ def contact_sheet(
     caption = TITLE + 7 if any(titles) else 0
     cell_width, cell_height = width + GAP, height + caption + GAP
     shown = min(len(tiles), max(1, LARGEST // (cell_width * cell_height)))
-    if shown < len(tiles):
-        heading = f"{heading + ': ' if heading else ''}the first {shown} of {len(tiles)}"
-    columns = min(columns or _columns(shown, cell_width, cell_height), shown)
+    heading = f"the first {shown} of {len(tiles)}" if shown < len(tiles) else ""
+    columns = _columns(shown, cell_width, cell_height, group)
     rows = ceil(shown / columns)
     top = MARGIN + (HEADING + GAP + 4 if heading else 0)
 
     inner = columns * cell_width - GAP
     font = _font(HEADING, heading)
-    heading = _fitted(heading, max(inner, HEADING_WIDTH), font)
     inner = max(inner, ceil(font.getlength(heading)))
     page = Image.new("RGB", (inner + 2 * MARGIN, top + rows * cell_height - GAP + MARGIN), PAPER)
     draw = ImageDraw.Draw(page)
@@ -88,14 +77,14 @@ def contact_sheet(
     _save(page, path)
 
 
-def _columns(n: int, width: int, height: int) -> int:
-    """Return how many columns make the page nearly square and the last row nearly full."""
+def _columns(n: int, width: int, height: int, group: int) -> int:
+    """Return how many columns make the page nearly square and the last row nearly full, of whole groups."""
 
     def cost(columns: int) -> float:
         rows = ceil(n / columns)
         return abs(log(columns * width / (rows * height))) + (rows * columns - n) / columns
 
-    return min(range(1, n + 1), key=cost)
+    return min(range(group, max(n, group) + 1, group), key=cost)
 
 
 def _font(size: int, text: str) -> Font:

@@ -44,9 +44,11 @@ def test_the_page_is_about_square(tmp_path, n, height, width):
     assert 1 / bound < rows / columns < bound
 
 
-def test_columns_can_be_chosen(tmp_path):
-    contact_sheet(tiles(6), [""] * 6, tmp_path / "sheet.png", columns=2)
-    assert len({column for _, column in places(tmp_path / "sheet.png", tiles(6))}) == 2
+@pytest.mark.parametrize("n", [3, 20, 21])
+def test_tiles_that_belong_together_stand_in_one_row(tmp_path, n):
+    contact_sheet(tiles(n), ["a"] * n, tmp_path / "sheet.png", group=3)
+    rows = [row for row, _ in places(tmp_path / "sheet.png", tiles(n))]
+    assert all(len(set(rows[i : i + 3])) == 1 for i in range(0, n, 3))
 
 
 def test_titles_take_room_only_where_there_are_some(tmp_path):
@@ -59,18 +61,11 @@ def test_titles_take_room_only_where_there_are_some(tmp_path):
     "title", ["a title that is far longer than its tile is wide", "two\nlines", "日本 λ Ж é", "\udcff"]
 )
 def test_no_title_runs_into_the_tile_beside_it(tmp_path, title):
-    contact_sheet(tiles(2), [title, ""], tmp_path / "sheet.png", columns=2)
+    contact_sheet(tiles(2), [title, ""], tmp_path / "sheet.png", group=2)
     pixels = page(tmp_path / "sheet.png")
     (top, _), (_, right) = places(tmp_path / "sheet.png", tiles(2))
     assert (pixels[: top - 1] != 255).any()
     assert (pixels[: top - 1, right - 2 :] == 255).all()
-
-
-def test_a_heading_is_read_whole_even_above_one_small_tile(tmp_path):
-    for heading in ("digits: 1 sample, heun, 18 steps", "digits: 1 sample, heun, 18 steps, seed 7"):
-        contact_sheet(tiles(1), [""], tmp_path / f"{len(heading)}.png", heading=heading)
-    shorter, longer = (page(path) for path in sorted(tmp_path.iterdir()))
-    assert shorter.shape[1] < longer.shape[1]
 
 
 def test_a_page_that_would_be_enormous_says_how_many_tiles_it_shows(tmp_path, monkeypatch):

@@ -63,8 +63,11 @@ class Modality(Protocol):
         """Write one item to files named ``stem`` plus a suffix, and return them."""
         ...
 
-    def sheet(self, xs: Tensor, titles: Sequence[str], path: Path, spec: DataSpec) -> None:
-        """Write one picture of items ``(n, channels, *shape)``, each under its title, to ``path`` (PNG)."""
+    def sheet(self, xs: Tensor, titles: Sequence[str], path: Path, spec: DataSpec, group: int = 1) -> None:
+        """Write one picture of items ``(n, channels, *shape)``, each under its title, to ``path`` (PNG).
+
+        So many as ``group`` says belong together, such as one before and after, and stand side by side.
+        """
         ...
 
 

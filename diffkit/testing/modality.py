@@ -140,7 +140,7 @@ def _check_sheet(modality: Modality, dataset: Dataset, folder: Path) -> None:
     path = folder / "sheet.png"
     for n in {1, min(SHOWN, len(dataset))}:
         xs, _ = fetch(dataset, list(range(n)))
-        modality.sheet(xs, [f"title {i}" for i in range(n)], path, dataset.spec)
+        modality.sheet(xs, [f"title {i}" for i in range(n)], path, dataset.spec, group=n)
         assert list(folder.iterdir()) == [path], f"{name}.sheet wrote {_names(folder.iterdir())}, not sheet.png"
         with Image.open(path) as page:
             assert page.format == "PNG", f"{name}.sheet wrote a {page.format}, not a PNG"

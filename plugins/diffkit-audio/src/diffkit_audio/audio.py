@@ -75,12 +75,12 @@ class Audio:
         path.write_bytes(file.getbuffer())
         return [path]
 
-    def sheet(self, xs: Tensor, titles: Sequence[str], path: Path, spec: DataSpec) -> None:
+    def sheet(self, xs: Tensor, titles: Sequence[str], path: Path, spec: DataSpec, group: int = 1) -> None:
         """Write a picture of sounds ``(n, channels, samples)``: the waveform and spectrogram of each, with axes."""
         from diffkit.sheet import contact_sheet
         from diffkit_audio.tile import tile
 
-        contact_sheet([tile(x, spec.rate) for x in xs.detach().cpu().float()], titles, path)
+        contact_sheet([tile(x, spec.rate) for x in xs.detach().cpu().float()], titles, path, group)
 
 
 def mix(x: Tensor, channels: int) -> Tensor:

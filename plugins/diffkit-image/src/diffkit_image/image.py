@@ -57,9 +57,9 @@ class Image:
             raise DiffkitError(f"{path} cannot be written ({error.strerror or error})") from error
         return [path]
 
-    def sheet(self, xs: Tensor, titles: Sequence[str], path: Path, spec: DataSpec) -> None:
+    def sheet(self, xs: Tensor, titles: Sequence[str], path: Path, spec: DataSpec, group: int = 1) -> None:
         """Write a page of pictures; small ones are enlarged pixel by pixel, large ones reduced."""
-        contact_sheet([_tile(x) for x in xs], titles, path)
+        contact_sheet([_tile(x) for x in xs], titles, path, group)
 
 
 def decode(path: Path, spec: DataSpec) -> np.ndarray:

@@ -66,9 +66,9 @@ class Video:
         _write_gif(frames, gif, rate)
         return [mp4, gif]
 
-    def sheet(self, xs: Tensor, titles: Sequence[str], path: Path, spec: DataSpec) -> None:
+    def sheet(self, xs: Tensor, titles: Sequence[str], path: Path, spec: DataSpec, group: int = 1) -> None:
         """Write one picture of clips ``(n, channels, *shape)``, each a row of frames under its title."""
-        contact_sheet([_row(_frames(x)) for x in xs], titles, path)
+        contact_sheet([_row(_frames(x)) for x in xs], titles, path, group)
 
 
 def _frames(x: Tensor) -> np.ndarray:

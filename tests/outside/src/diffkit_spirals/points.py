@@ -32,7 +32,7 @@ class Points:
         np.savetxt(path, x.T.numpy(), delimiter=",", fmt="%.6f")
         return [path]
 
-    def sheet(self, xs, titles, path, spec):
+    def sheet(self, xs, titles, path, spec, group=1):
         side = 96
         page = Image.new("RGB", (side * len(xs), side), "white")
         draw = ImageDraw.Draw(page)

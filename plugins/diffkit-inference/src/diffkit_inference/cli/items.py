@@ -87,12 +87,12 @@ def write(model: Model, folder: Path, names: Sequence[str], items: Tensor) -> No
         model.modality.save(item, folder / stem, model.spec)
 
 
-def write_sheet(model: Model, folder: Path, columns: dict[str, Tensor], names: Sequence[str]) -> None:
+def write_sheet(model: Model, folder: Path, stages: dict[str, Tensor], names: Sequence[str]) -> None:
     """Write a sheet on which the stages of every item follow each other; an empty title is the item's name."""
-    shown = max(1, ON_SHEET // len(columns))
-    tiles = torch.stack([stage[:shown] for stage in columns.values()], 1).flatten(0, 1)
-    titles = [stage or name for name in names[:shown] for stage in columns]
-    model.modality.sheet(tiles, titles, folder / "sheet.png", model.spec)
+    shown = max(1, ON_SHEET // len(stages))
+    tiles = torch.stack([stage[:shown] for stage in stages.values()], 1).flatten(0, 1)
+    titles = [stage or name for name in names[:shown] for stage in stages]
+    model.modality.sheet(tiles, titles, folder / "sheet.png", model.spec, group=len(stages))
 
 
 def deviation(a: Tensor, b: Tensor) -> float:

@@ -5,12 +5,17 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from diffkit.contracts.schedule import Level, Schedule
+from diffkit.errors import DiffkitError
 from diffkit.streams import Streams
 
 
 @runtime_checkable
 class Denoise(Protocol):
-    """What samplers and guidance know of a model: its schedule, and its estimate of the clean data."""
+    """What samplers and guidance know of a model: its schedule, and its estimate of the clean data.
+
+    One that knows how uncertain the estimate is has a method ``moments(x, at, **cond)`` besides, which returns the
+    estimate and the variance of each value of x_0 given x_t = x, both of the shape of ``x``.
+    """
 
     schedule: Schedule
 
@@ -21,6 +26,21 @@ class Denoise(Protocol):
     def null(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the condition that stands for "any" in place of ``cond``."""
         ...
+
+
+def moments_of(denoiser: Denoise) -> Any:
+    """Return what gives a denoiser's estimate with its variance; see :class:`Denoise`.
+
+    Raises:
+        DiffkitError: where it has no variance.
+    """
+    found = getattr(denoiser, "moments", None)
+    if found is None:
+        raise DiffkitError(
+            f"{type(denoiser).__name__} gives an estimate without its variance, which the sampler asks for; sample "
+            f"without, such as sampler.variance=small"
+        )
+    return found
 
 
 @runtime_checkable

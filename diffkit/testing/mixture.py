@@ -12,13 +12,13 @@ Values = Sequence | Tensor
 
 
 class GaussianMixture:
-    """p(x_0) = Σ_k w_k N(m_k, C_k), in float64, and with it p(x_t) and E[x_0 | x_t] in closed form.
+    """p(x_0) = Σ_k w_k N(m_k, C_k), in float64, and with it p(x_t) and the moments of p(x_0 | x_t) in closed form.
 
     At x_t = α x_0 + σ ε, component k is N(α m_k, α² C_k + σ² I), and given k
 
         E[x_0 | x_t, k] = m_k + α C_k (α² C_k + σ² I)⁻¹ (x_t - α m_k),
 
-    which is summed with the probabilities of k given x_t.
+    which is summed with the probabilities of k given x_t; the covariance given k is σ² C_k (α² C_k + σ² I)⁻¹.
 
     Args:
         weights: ``(k,)``, positive; they are normalised.
@@ -107,14 +107,31 @@ class GaussianMixture:
             sigma: σ, likewise.
             label: which component each item is of, ``(batch,)``; k, one beyond the last, stands for any.
         """
+        chances, means, _ = self._given(x, alpha, sigma, label)
+        return torch.einsum("nk,nkd->nd", chances, means).reshape(x.shape).to(x)
+
+    def moments(
+        self, x: Tensor, alpha: float | Tensor, sigma: float | Tensor, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return E[x_0 | x_t = x] and the variance of each value given x_t = x; see :meth:`denoise`."""
+        chances, means, shares = self._given(x, alpha, sigma, label)
+        x0 = torch.einsum("nk,nkd->nd", chances, means)
+        within = torch.einsum("kij,nkj->nki", self._axes**2, self._variances * shares)
+        variance = torch.einsum("nk,nkd->nd", chances, within + (means - x0[:, None]) ** 2)
+        return x0.reshape(x.shape).to(x), variance.reshape(x.shape).to(x)
+
+    def _given(
+        self, x: Tensor, alpha: float | Tensor, sigma: float | Tensor, label: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return of each k given x_t its probability, the mean of x_0, and the share of variance left along its axes."""
         logits, rotated, variances, alpha = self._at(x, alpha, sigma)
         if label is not None:
             k = torch.arange(len(self.weights))
             other = (label[:, None] != k) & (label[:, None] < len(k))
             logits = logits.masked_fill(other, -torch.inf)
         shift = torch.einsum("kij,nkj->nki", self._axes, alpha * self._variances / variances * rotated)
-        x0 = torch.einsum("nk,nkd->nd", logits.softmax(1), self.means + shift)
-        return x0.reshape(x.shape).to(x)
+        left = torch.as_tensor(sigma, dtype=torch.float64).reshape(-1, 1, 1) ** 2 / variances
+        return logits.softmax(1), self.means + shift, left
 
     def _at(self, x: Tensor, alpha: float | Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return log w_k N(x; k) ``(n, k)``, x - α m_k in k's axes ``(n, k, d)``, the variances along them, and α."""
@@ -144,6 +161,11 @@ class MixtureDenoiser:
         """Return E[x_0 | x_t = x] at level ``at``."""
         self.evaluations += 1
         return self.mixture.denoise(x, at.alpha, at.sigma, cond.get("label"))
+
+    def moments(self, x: Tensor, at: Level, **cond: Tensor) -> tuple[Tensor, Tensor]:
+        """Return E[x_0 | x_t = x] at level ``at``, and the variance of each value."""
+        self.evaluations += 1
+        return self.mixture.moments(x, at.alpha, at.sigma, cond.get("label"))
 
     def null(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return ``cond`` with every label replaced by the null label."""

@@ -51,6 +51,11 @@ class _Watched:
         self.visited.append(at.lam)
         return self.denoiser(x, at, **cond)
 
+    def moments(self, x: Tensor, at: Level, **cond: Tensor) -> tuple[Tensor, Tensor]:
+        assert at.sigma > 0, "the sampler evaluates the denoiser at σ=0, where there is nothing to remove"
+        self.visited.append(at.lam)
+        return self.denoiser.moments(x, at, **cond)  # type: ignore[attr-defined]
+
 
 MOST = 0.5
 """The largest tolerance that may be stated."""

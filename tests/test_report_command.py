@@ -132,6 +132,15 @@ def test_the_page_has_curves_samples_config_environment_and_commands(make, said)
     assert base64.b64decode(sheet.partition(",")[2]).startswith(b"\x89PNG")
 
 
+def test_what_was_made_of_files_is_shown_beside_the_samples_and_not_in_their_place(make, said):
+    folder = make(samples=("step-00000040", "2026-11-25_07-51-12-inpaint", "2026-11-25_07-51-12-inpaint-2"))
+    page, text = report(said, folder)
+    assert "at step 40" in text
+    assert "diffkit inpaint, 2026-11-25_07-51-12-inpaint-2" in text
+    assert page.tags.count("h2") == 6
+    assert "invert" not in text
+
+
 def test_every_value_that_is_logged_has_a_chart(make, said):
     page, text = report(said, make(lines=[{"step": s, "loss": 1.0, "my_own": s, "tflops": 2.0} for s in (1, 2)]))
     assert "my_own" in text

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ LARGEST = 3_000_000
 """Bytes of the largest file that is put into a page as it is."""
 WIDEST = 1600
 """Pixels of the widest picture that a larger one is made into."""
+MADE = re.compile(r".*-([a-z]+)(-\d+)?")
+"""The name of a folder beside the samplings that another command than ``sample`` made, which it names."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,15 @@ class Medium:
 
 def samplings(run: Path) -> list[Path]:
     """Return the folders of samples that have a sheet, the oldest first."""
+    return [path for path in _with_sheet(run) if not MADE.fullmatch(path.name)]
+
+
+def made(run: Path) -> dict[str, Path]:
+    """Return for each command that made something of files, such as ``inpaint``, the newest folder with a sheet."""
+    return {found[1]: path for path in _with_sheet(run) if (found := MADE.fullmatch(path.name))}
+
+
+def _with_sheet(run: Path) -> list[Path]:
     folder = run / "samples"
     if folder.is_symlink():
         return []

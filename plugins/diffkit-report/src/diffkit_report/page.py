@@ -13,7 +13,7 @@ from markupsafe import Markup
 from diffkit import DiffkitError, redacted
 from diffkit_report.chart import Chart, Series, over_steps
 from diffkit_report.facts import Facts, text
-from diffkit_report.media import Medium, items, samplings, sheet
+from diffkit_report.media import Medium, items, made, samplings, sheet
 from diffkit_report.reproduce import commands
 from diffkit_report.svg import svg
 
@@ -25,7 +25,7 @@ TITLES = {
     "steps_per_second": "Steps a second",
     "items_per_second": "Items a second",
     "tflops": "Teraflops a second",
-    "mfu": "Share of the machine's peak",
+    "utilisation": "Share of the machine's peak",
     "skipped": "Steps that were not taken",
 }
 """The names of usual values, in the order of their charts; others come after them, by their own names."""
@@ -61,6 +61,7 @@ def page(run: Facts) -> str:
         items=items(newest, ITEMS) if newest else [],
         sampled=_sampled(run, newest) if newest else "",
         stages=_stages(folders),
+        made={command: sheet(folder) for command, folder in sorted(made(run.folder.path).items())},
         sections=_sections(run.config),
         environment=_environment(lock),
         parts=_parts(lock),

@@ -5,6 +5,7 @@ by one process is a run by one rank, so there is no second path.
 """
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -176,6 +177,7 @@ class ShardedLoss(Loss):
                 "parallel=fsdp shards the network, but not a weighting that learns; choose another weighting, or "
                 "parallel=ddp"
             )
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module")  # that outputs are views, which here are only read
         lower = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         policy = MixedPrecisionPolicy(param_dtype=lower, reduce_dtype=torch.float32 if lower else None)
         for layers in denoiser.net.modules():

@@ -114,7 +114,7 @@ class _Files(dcp.StorageWriter):
         written = []
         for file, values in files.items():
             name = f"{file}-{rank:05d}-of-{ranks:05d}.safetensors"
-            data = save(values, {"format": "pt", PLACES: json.dumps(places[file])})
+            data = save(values, {PLACES: json.dumps(places[file], sort_keys=True)})
             written.append(WriteResult(MetadataIndex(name), len(data), durable.put(part / name, data)))
         future: Future[list[WriteResult]] = Future()
         future.set_result(written)

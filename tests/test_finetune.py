@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import diffkit
-from diffkit import DiffkitError
+from diffkit import DiffkitError, RunFolder
 from diffkit.cli.main import run as run_words
 from diffkit.run import checkpoint
 from diffkit.run.train import resume
@@ -124,6 +124,23 @@ def test_an_export_is_one_file_of_weights_and_says_nothing_of_where_the_data_was
     assert str(runs["lora"].parents[2]) not in said
     assert "lora" not in said
     assert json.loads((exported / "state.json").read_text()) == {"step": 3}
+
+
+def test_an_export_says_nothing_of_where_the_parts_of_a_mixture_were(runs, monkeypatch, tmp_path):
+    monkeypatch.chdir(runs["base"].parents[2])
+    place = Path("own").resolve()
+    run = train(
+        "train.steps=1", "data=mixture", f"data.sets=[digits,{{name:image_folder,path:'{place}',size:8,channels:1}}]"
+    )
+    said = (diffkit.export(run, tmp_path / "model") / "config.yaml").read_text()
+    assert str(place.parent) not in said and "path: own" in said
+
+
+def test_last_is_a_run_and_never_what_was_exported_into_it(tmp_path):
+    for folder in ("spirals/a", "spirals/a/export"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.yaml").write_text("{}")
+    assert RunFolder.find("last", out=str(tmp_path)).path == tmp_path / "spirals/a"
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "data.json"])

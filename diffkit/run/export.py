@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from safetensors.torch import save
@@ -65,8 +66,7 @@ def _files(source: RunFolder) -> dict[str, bytes]:
     for kind in LEFT_OUT:
         config.pop(kind, None)
     config.device, config.sample.ema = "auto", None
-    if config.data.get("path"):  # where the data was is nobody else's business
-        config.data.path = Path(config.data.path).name
+    config.data = _without_places(OmegaConf.to_container(config.data))
     lock = source.read_json(LOCKED)
     lock["components"] = {kind: entry for kind, entry in lock["components"].items() if kind not in LEFT_OUT}
     files = {
@@ -79,3 +79,15 @@ def _files(source: RunFolder) -> dict[str, bytes]:
     files[CONFIG] = OmegaConf.to_yaml(config).encode()
     files[LOCKED] = f"{json.dumps(lock, indent=1)}\n".encode()
     return files
+
+
+def _without_places(options: Any) -> Any:
+    """Return the options of a data set, those of a mixture's among them, without where its files were."""
+    if isinstance(options, list):
+        return [_without_places(one) for one in options]
+    if not isinstance(options, dict):
+        return options
+    return {
+        name: Path(value).name if name == "path" and value else _without_places(value)
+        for name, value in options.items()
+    }

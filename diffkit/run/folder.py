@@ -76,7 +76,8 @@ class RunFolder:
             DiffkitError: where it is not a run.
         """
         if str(word) == "last":
-            started = [p for depth in ("*/*", "*/*/*") for p in Path(out).glob(f"{depth}/{CONFIG}")]
+            found = {path.parent: path for depth in ("*/*", "*/*/*") for path in Path(out).glob(f"{depth}/{CONFIG}")}
+            started = [path for folder, path in found.items() if folder.parent not in found]  # no export of a run
             if not started:
                 raise DiffkitError(f"there is no run under {Path(out).resolve()}; train one first: diffkit")
             return cls(max(started, key=lambda path: path.stat().st_mtime_ns).parent)._own()

@@ -33,14 +33,14 @@ class Squares:
         return noise + (label - 0.5) * torch.ones(1, 4, 4), label
 
 
-def trained(steps=4, batch=72, **options):
+def trained(steps=4, batch=72, optim="adamw", **options):
     torch.manual_seed(0)
     net = build("net", "mlp", spec=SPEC, width=16)
     denoiser = Denoiser(net, "edm", "edm", weighting="edm", times="lognormal")
     trainer = Trainer(
         denoiser,
         BatchStream(Squares(), batch, 0),
-        build("optim", "adamw", warmup=0, decay="constant"),
+        build("optim", optim, warmup=0, decay="constant"),
         steps=steps,
         ema=0.9,
         **options,
@@ -150,6 +150,10 @@ for parallel in ("ddp", "fsdp"):
         trainer.steps = 6
         losses += [(ranks.mean(step.loss).item(), step.grad_norm.item()) for step in trainer.run()]
         said[f"{parallel} {micro_batch}"] = losses
+for optim in ("sgd", "lion", "schedule_free"):
+    trainer, _ = trained(steps=0, optim=optim, ranks=ranks, parallel="fsdp")
+    trainer.steps = 3
+    said[optim] = [(ranks.mean(step.loss).item(), step.grad_norm.item()) for step in trainer.run()]
 if ranks.first:
     print(json.dumps(said))
 assert ranks.told(ranks.rank) == 0 and ranks.least(ranks.rank + 3) == 3 and ranks.any(ranks.rank == 1)
@@ -168,7 +172,9 @@ def test_two_ranks_train_as_one_does_replicated_or_in_shards_and_go_on_from_what
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    _, alone = trained(steps=6)
-    for how, losses in json.loads(done.stdout).items():
-        for step, (one, two) in enumerate(zip(alone, losses, strict=True)):
+    said = json.loads(done.stdout)
+    alone = {how: trained(steps=3, optim=how)[1] for how in ("sgd", "lion", "schedule_free")}
+    alone |= dict.fromkeys(said.keys() - alone.keys(), trained(steps=6)[1])
+    for how, losses in said.items():
+        for step, (one, two) in enumerate(zip(alone[how], losses, strict=True)):
             assert two == pytest.approx(one, rel=1e-4), f"{how}, step {step}"

@@ -27,6 +27,11 @@ def can_fuse(net: nn.Module) -> bool:
     return all(p.device.type in ("cpu", "cuda") and torch.is_floating_point(p) for p in net.parameters())
 
 
+def divided(net: nn.Module) -> bool:
+    """Return whether the parameters are in shards, one a rank."""
+    return any(hasattr(p, "full_tensor") for p in net.parameters())
+
+
 def with_gradients(parameters: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Return the parameters that have a gradient, and their gradients."""
     found = [(p, p.grad) for p in parameters if p.grad is not None]

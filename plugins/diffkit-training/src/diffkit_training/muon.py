@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from diffkit import DiffkitError
 from diffkit_training.adam import AdamW
-from diffkit_training.groups import can_fuse, decaying, with_gradients
+from diffkit_training.groups import can_fuse, decaying, divided, with_gradients
 from diffkit_training.rate import check
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -46,7 +46,7 @@ class Muon(AdamW):
     def create(self, net: nn.Module) -> torch.optim.Optimizer:
         """Return an optimizer over the trainable parameters of ``net``."""
         matrices, others = decaying(net)
-        if any(hasattr(p, "full_tensor") for p in matrices):
+        if divided(net):
             raise DiffkitError("muon needs whole matrices, but parallel=fsdp divides them; give parallel=ddp, or adamw")
         groups: list[dict[str, Any]] = [
             {"params": matrices, "weight_decay": self.weight_decay, "momentum": self.momentum},

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from diffkit_training.adam import check_decay
-from diffkit_training.groups import can_fuse, parameter_groups
+from diffkit_training.groups import can_fuse, divided, parameter_groups
 from diffkit_training.rate import Rate, check
 
 
@@ -33,6 +33,5 @@ class SGD(Rate):
     def create(self, net: nn.Module) -> torch.optim.Optimizer:
         """Return torch's optimizer over the trainable parameters of ``net``."""
         groups = parameter_groups(net, self.weight_decay)
-        return torch.optim.SGD(
-            groups, lr=self.lr, momentum=self.momentum, nesterov=self.momentum > 0, fused=can_fuse(net)
-        )
+        fused = can_fuse(net) and not divided(net)  # torch has a fused step over shards for Adam alone
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.momentum > 0, fused=fused)

@@ -12,7 +12,18 @@ from diffkit_nets.condition import Condition
 from diffkit_nets.folding import fold, patch_for, unfold
 from diffkit_nets.inflation import inflate
 from diffkit_nets.layers import Attend, check_at_least, check_dropout, recompute, zero
-from diffkit_nets.transformer import LONGEST, Attention, Gated, Places, Rotation, heads_for, rotary_angles, sized
+from diffkit_nets.transformer import (
+    LONGEST,
+    Attention,
+    Gated,
+    Places,
+    Rotation,
+    heads_for,
+    normalised,
+    rotary_angles,
+    sized,
+)
+from diffkit_nets.twice import linear_twice
 
 Size = Literal["xs", "s", "b", "l", "xl"]
 SIZES = {"xs": (128, 6, 4), "s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
@@ -84,7 +95,6 @@ class DiT(nn.Module):
             self.blocks = nn.ModuleList(ClipBlock(self.parts, seen, width, heads, dropout) for _ in range(blocks))
         else:
             self.blocks = nn.ModuleList(Block(seen, width, heads, dropout) for _ in range(blocks))
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = zero(nn.Linear(width, 2 * width))
         self.last = zero(nn.Linear(width, spec.outputs * spec.channels * sides))
 
@@ -105,11 +115,11 @@ class DiT(nn.Module):
             h = h + self.across
         if tokens is not None:
             h = torch.cat((h, tokens[:, None].expand(-1, self.parts, -1, -1)), 2)
-        rotation = self.angles.cos().to(h.dtype), self.angles.sin().to(h.dtype)
+        rotation = self.angles.cos(), self.angles.sin()
         for block in self.blocks:
             h = recompute(block, h, vector, rotation) if self.checkpoint else block(h, vector, rotation)
         scale, shift = self.modulation(vector).chunk(2, -1)
-        h = self.last(torch.addcmul(shift, self.norm(h[:, :, : self.positions]), 1 + scale))
+        h = linear_twice(self.last, normalised, h[:, :, : self.positions], 1 + scale, shift)
         return unfold(h.flatten(1, 2).mT.reshape(len(x), -1, *self.shape), self.patch)
 
 
@@ -124,7 +134,6 @@ class Block(nn.Module):
 
     def __init__(self, shape: Sequence[int], width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = zero(nn.Linear(width, 6 * width))
         self.attention = Attention(shape, width, heads, dropout)
         self.gated = Gated(width, dropout)
@@ -132,8 +141,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, vector: Tensor, rotation: Rotation) -> Tensor:
         """Return ``x`` ``(batch, parts, positions, width)`` changed; ``vector`` is ``(batch, 1, 1, width)``."""
         scale, shift, gate, scale2, shift2, gate2 = self.modulation(vector).chunk(6, -1)
-        x = torch.addcmul(x, gate, self.attention(torch.addcmul(shift, self.norm(x), 1 + scale), rotation))
-        return torch.addcmul(x, gate2, self.gated(torch.addcmul(shift2, self.norm(x), 1 + scale2)))
+        x = x + gate * self.attention(x, 1 + scale, shift, rotation)
+        return x + gate2 * self.gated(x, 1 + scale2, shift2)
 
 
 class ClipBlock(Block):
@@ -161,6 +170,5 @@ class ClipBlock(Block):
         """Return ``x`` ``(batch, frames, positions, width)`` changed."""
         x = super().forward(x, vector, rotation)
         scale, shift, gate = self.across["modulation"](vector).chunk(3, -1)
-        along = self.angles.cos().to(x.dtype), self.angles.sin().to(x.dtype)
-        h = torch.addcmul(shift, self.norm(x), 1 + scale).transpose(1, 2)
-        return torch.addcmul(x, gate, self.across["attention"](h, along).transpose(1, 2))
+        along = self.angles.cos(), self.angles.sin()
+        return x + gate * self.across["attention"](x.transpose(1, 2), 1 + scale, shift, along).transpose(1, 2)

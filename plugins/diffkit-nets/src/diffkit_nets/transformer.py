@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm, silu
+from torch.nn.functional import layer_norm, rms_norm, silu
 
 from diffkit import DiffkitError
 from diffkit_nets.layers import Attend
+from diffkit_nets.twice import linear_twice, twice
 
 LONGEST = {1: 256, 2: 16, 3: 8}
 """By rank, the most patches along an axis unless a patch is asked for."""
@@ -21,7 +22,8 @@ Rotation = tuple[Tensor, Tensor]
 
 
 class Attention(nn.Module):
-    """Self-attention within each part, of queries and keys of unit mean square, turned by their position.
+    """Self-attention within each part of normalised features, by queries and keys of unit mean square, turned by their
+    position.
 
     Args:
         shape: the spatial shape of the positions; those of tokens follow them.
@@ -39,20 +41,20 @@ class Attention(nn.Module):
         self.gathered = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+    def forward(self, x: Tensor, scale: Tensor, shift: Tensor, rotation: Rotation) -> Tensor:
         """Return what each position gathered; to the layer within, and so to guidance, parts are further heads."""
         parts = x.shape[1]
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5).flatten(2, 3)
-        features = (q.shape[-1],)
-        q = rotate(rms_norm(q, features, self.scales[0].to(q.dtype)), rotation)
-        k = rotate(rms_norm(k, features, self.scales[1].to(k.dtype)), rotation)
+        qkv = linear_twice(self.qkv, normalised, x, scale, shift).unflatten(-1, (3, self.heads, -1))
+        qk, v = qkv.split((2, 1), 3)
+        q, k = twice(turned, qk, self.scales, *rotation).unbind(3)
+        q, k, v = (each.transpose(2, 3).flatten(1, 2) for each in (q, k, v.squeeze(3)))
         gathered = self.attend(q, k, v).unflatten(1, (parts, -1)).transpose(2, 3).flatten(3)
         return self.gathered(self.dropout(gathered))
 
 
 class Gated(nn.Module):
-    """A hidden layer of which one half gates the other: SwiGLU, with as many parameters as a plain one of four times
-    the width.
+    """A hidden layer, of normalised features, of which one half gates the other: SwiGLU, with as many parameters as a
+    plain one of four times the width.
 
     Args:
         width: of input and output.
@@ -66,10 +68,33 @@ class Gated(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.leave = nn.Linear(hidden, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """Return an output of the shape of ``x``."""
-        value, gate = self.enter(x).chunk(2, -1)
-        return self.leave(self.dropout(value * silu(gate)))
+        h = linear_twice(self.enter, normalised, x, scale, shift)
+        if self.training and self.dropout.p:
+            return self.leave(self.dropout(twice(gated, h)))
+        return linear_twice(self.leave, gated, h)
+
+
+def normalised(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Return ``x`` with the features of each position brought to mean 0 and variance 1, scaled and shifted."""
+    return torch.addcmul(shift, layer_norm(_wide(x), x.shape[-1:]), scale).to(x.dtype)
+
+
+def gated(h: Tensor) -> Tensor:
+    """Return the first half of the features times silu of the second."""
+    value, gate = h.chunk(2, -1)
+    return value * silu(gate)
+
+
+def turned(qk: Tensor, scales: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return queries and keys ``(…, positions, 2, heads, features)`` of unit mean square, scaled, and turned."""
+    x = rms_norm(_wide(qk), qk.shape[-1:]) * scales[:, None]
+    return rotate(x, (cos[:, None, None], sin[:, None, None])).to(qk.dtype)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def sized(

@@ -12,6 +12,7 @@ from diffkit_nets.condition import Condition
 from diffkit_nets.folding import fold, patch_for, unfold
 from diffkit_nets.layers import Attend, check_at_least, check_dropout, check_rank, convolution, recompute, zero
 from diffkit_nets.transformer import LONGEST, Attention, Gated, Places, Rotation, heads_for, rotary_angles, sized
+from diffkit_nets.twice import linear_twice
 
 Size = Literal["xs", "s", "m", "l"]
 SIZES = {"xs": (128, 7, 4), "s": (512, 13, 8), "m": (768, 17, 12), "l": (1024, 21, 16)}
@@ -89,7 +90,7 @@ class UViT(nn.Module):
         patches = self.first(fold(x, self.patch).flatten(2).mT) + self.places()
         everything = [patches, vector[:, None], *([] if tokens is None else [tokens])]
         h = torch.cat(everything, 1)[:, None]
-        rotation = self.angles.cos().to(h.dtype), self.angles.sin().to(h.dtype)
+        rotation = self.angles.cos(), self.angles.sin()
         skips: list[Tensor] = []
         for i, block in enumerate(self.blocks):
             given = (h, rotation, skips.pop()) if block.join is not None else (h, rotation)
@@ -120,6 +121,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor, rotation: Rotation, earlier: Tensor | None = None) -> Tensor:
         """Return ``x`` ``(batch, parts, positions, width)`` changed."""
         if self.join is not None and earlier is not None:
-            x = self.join(torch.cat((x, earlier), -1))
-        x = x + self.attention(self.norm(x), rotation)
-        return x + self.gated(self.second(x))
+            x = linear_twice(self.join, joined, x, earlier)
+        x = x + self.attention(x, self.norm.weight, self.norm.bias, rotation)
+        return x + self.gated(x, self.second.weight, self.second.bias)
+
+
+def joined(*features: Tensor) -> Tensor:
+    """Return features side by side."""
+    return torch.cat(features, -1)

@@ -106,6 +106,7 @@ MORE_WORDS = {
     "a negative label": ("sample.label=-1", "label -1 is not one of the 2"),
     "a label of no kind at all": ("sample.label=1.5", "label 1.5"),
     "labels that are a mapping": ("sample.label={a: 1}", "label"),
+    "guidance that the network cannot have": ("guidance=perturbed_attention", "perturbs attention, of which"),
     "a modality that is not installed": ("modality=smell", "modality 'smell' is not installed"),
 }
 

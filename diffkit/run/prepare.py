@@ -3,6 +3,7 @@
 Nothing is written yet, so a mistake found here leaves no trace.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from diffkit.training import Trainer
 
 MEASURED = 1024
 """How many items the standard deviation of the data is measured on."""
+TRIED = 4
+"""Evaluations of the network by which a sampling is tried out."""
 
 
 def settled_config(config: DictConfig, dataset: Dataset) -> DictConfig:
@@ -136,6 +139,32 @@ def try_network(model: Model) -> None:
     expected = (1, outputs_of(model.denoiser.prediction) * shape[1], *shape[2:])
     if tuple(y.shape) != expected:
         raise DiffkitError(f"{said}: it returns {by(y.shape[1:])}, not {by(expected[1:])}; choose another: net=NAME")
+
+
+class _Enough(Exception):
+    """The network was asked often enough."""
+
+
+def try_sampling(model: Model) -> None:
+    """Refuse before the training what drawing samples would refuse after it, such as guidance that the model lacks.
+
+    A sample is begun, of which a few evaluations are made: by then a sampler has added noise, if it adds any.
+    """
+    left = iter(range(TRIED))
+
+    def count(*_: object) -> None:
+        if next(left, None) is None:
+            raise _Enough
+
+    hook = model.denoiser.net.register_forward_pre_hook(count)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are given when samples are drawn
+            model.draw([0], model.labels(1, model.config.sample.label))
+    except _Enough:
+        pass
+    finally:
+        hook.remove()
 
 
 def by(shape: Sequence[int]) -> str:

@@ -21,7 +21,7 @@ from diffkit.run.folder import DATA, LOCKED, RunFolder
 from diffkit.run.life import Life, Run
 from diffkit.run.load import read_run, read_specs
 from diffkit.run.model import Model
-from diffkit.run.prepare import by, make_trainer, measured_specs, settled_config, try_item, try_network
+from diffkit.run.prepare import by, make_trainer, measured_specs, settled_config, try_item, try_network, try_sampling
 from diffkit.run.validation import Validation
 from diffkit.training import Trainer
 
@@ -51,7 +51,7 @@ def start(config: DictConfig, path: Path | None = None) -> Run:
     model = Model(config, data, latent)
     try_item(model, dataset)
     try_network(model)
-    model.labels(config.sample.n, config.sample.label)
+    try_sampling(model)
     adapted = model.adaptation.start(model.denoiser) if model.adaptation is not None else ()
     work = flops(model.denoiser.net, latent)
     trainer = make_trainer(config, model, dataset, ranks)
@@ -88,7 +88,7 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
         data, latent = read_specs(folder)
         model = Model(config, data, latent)
         try_item(model, dataset)
-        model.labels(config.sample.n, config.sample.label)
+        try_sampling(model)
         work = flops(model.denoiser.net, latent)
         trainer = make_trainer(config, model, dataset, ranks)
         found, tensors, numbers, skipped = checkpoint.newest(

@@ -12,14 +12,13 @@ from diffkit.contracts.data import Augmentation, Encoder
 from diffkit.contracts.training import Optimizer
 from diffkit.data.stream import BatchStream
 from diffkit.denoiser import Denoiser
+from diffkit.draws import Draws
 from diffkit.ema import EMA
 from diffkit.errors import DiffkitError
 from diffkit.guard import Guard
 from diffkit.parallel import ALONE, Ranks, loss_of, sharded, whole
-from diffkit.streams import generator, key
+from diffkit.streams import generator
 
-BLOCK = 32
-"""How many items of a batch share a stream of noise."""
 AFRESH = 1 << 24
 """How much further in the data a training goes on after a failure, so that it meets other batches."""
 
@@ -48,7 +47,7 @@ class Trainer:
         ema_lengths: relative lengths of power-function averages beside them; see :class:`~diffkit.ema.EMA`.
         precision: ``"fp32"``, or ``"bf16"`` or ``"fp16"`` for autocast; the latter scales the loss.
         encoder: data to latents, where the denoiser models latents.
-        augment: a random change of each batch.
+        augment: a random change of each batch, which is given it in parts.
         micro_batch: how many items are taken through the network at once, with the gradients added up; 0 takes the
             whole batch, and ``"auto"`` as many as fit into memory.
         spike: how far beyond the usual a gradient's norm lets a step be left out; see :class:`~diffkit.guard.Guard`.
@@ -99,8 +98,7 @@ class Trainer:
         self.guard = Guard(spike, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.step = self.failures = self.first = 0
-        self._rows = ranks.share(self.batch_size)
-        self._noise_generator = torch.Generator(self.device)
+        self.draws = Draws(denoiser, seed, self.batch_size, ranks)
         self._asks_on_device = bool(self.torch_optimizer.defaults.get("fused")) and not self.in_shards
 
     def run(self) -> Iterator[Step]:
@@ -122,9 +120,8 @@ class Trainer:
 
     def _take(self) -> Step:
         x0, cond = self._batch()
-        t = self.denoiser.draw_times(self.batch_size, generator(*self._for("times")))
-        t = t[self._rows.start : self._rows.stop]
-        self._seed_network(key(*self._for("net"), self.ranks.rank))
+        t = self.draws.times()
+        self.draws.seed_network()
 
         lr = self.optimizer.rate(self.step, self.steps)
         for group in self.torch_optimizer.param_groups:
@@ -148,7 +145,7 @@ class Trainer:
         n, total = len(x0), torch.zeros((), device=self.device)
         for start in range(0, n, micro):
             rows = slice(start, min(start + micro, n))
-            noise = self._noise(x0, rows)
+            noise = self.draws.noise(x0, rows)
             told = {name: value[rows] for name, value in cond.items()}
             with self.losses.joined(join and rows.stop == n):
                 with autocast(self.precision, self.device):
@@ -170,49 +167,18 @@ class Trainer:
             optimizer.step()
         self.scaler.update()
 
-    def _noise(self, x0: Tensor, rows: slice) -> Tensor:
-        """Return noise for some rows of this rank's batch: every ``BLOCK`` of the whole batch has its own stream.
-
-        So it is the same however the batch is divided, among ranks or in time.
-        """
-        first, last = self._rows.start + rows.start, self._rows.start + rows.stop
-        drawn = []
-        for start in range(first // BLOCK * BLOCK, last, BLOCK):
-            self._noise_generator.manual_seed(key(*self._for("noise"), start))
-            like = x0[:1].expand(min(BLOCK, self.batch_size - start), *x0.shape[1:])
-            block = self.denoiser.draw_noise(like, self._noise_generator)
-            drawn.append(block[max(0, first - start) : last - start])
-        return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
-
-    def _for(self, what: str) -> tuple[int | str, ...]:
-        """Return the key of a random stream of this step; a step that is taken again after a failure has another."""
-        return (self.seed, what, self.step) if not self.failures else (self.seed, what, self.step, self.failures)
-
-    def _seed_network(self, seed: int) -> None:
-        # Not torch.manual_seed: without a GPU that queues a call, with a traceback, for each kind of device.
-        torch.default_generator.manual_seed(seed)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        elif self.device.type == "mps":
-            torch.mps.manual_seed(seed)
-
     def _batch(self) -> tuple[Tensor, dict[str, Tensor]]:
+        self.draws.at(self.step, self.failures)
         x, cond = self.stream.batch(self.step + self.failures * AFRESH)
         if self.augment is not None:
-            x = self.augment(x, generator(*self._for("augment"), self.ranks.rank))
+            x = self.draws.augmented(x, self.augment)
         x = x.to(self.device, non_blocking=True)
         if self.encoder is not None:
             with torch.no_grad():
                 x = self.encoder.encode(x)
-        cond = self._dropped({name: value for name, value in cond.items() if name in self.told})
+        told = {name: value for name, value in cond.items() if name in self.told}
+        cond = self.draws.dropped(told, self.condition_dropout)
         return x, {name: value.to(self.device, non_blocking=True) for name, value in cond.items()}
-
-    def _dropped(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return conditions of this rank's rows with those of some items dropped: the same items for any ranks."""
-        if not (cond and self.condition_dropout):
-            return cond
-        drawn = torch.rand(self.batch_size, generator=generator(*self._for("condition")))
-        return self.denoiser.null(cond, drawn[self._rows.start : self._rows.stop] < self.condition_dropout)
 
     def _fitting(self) -> int:
         """Return the largest micro-batch, halved from the whole, that fits into memory on every rank."""
@@ -237,7 +203,7 @@ class Trainer:
 
     def _too_large(self) -> DiffkitError:
         return DiffkitError(
-            f"a batch of {len(self._rows)} items does not fit into the memory of {self.device}; take it in parts, "
+            f"a batch of {len(self.draws.rows)} items does not fit into the memory of {self.device}; take it in parts, "
             f"which changes nothing else: train.micro_batch=auto, or a number"
         )
 

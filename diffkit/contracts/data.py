@@ -88,7 +88,11 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """A random change of a training batch that leaves it plausible."""
+    """A random change of training items that leaves them plausible.
+
+    It is given a batch in parts. What becomes of an item depends on it, on its place in its part, and on what is drawn;
+    how much is drawn depends on the shape of the part alone. So ranks that share one draw the same.
+    """
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return ``x`` ``(batch, channels, *shape)`` changed with host ``generator``."""

@@ -82,10 +82,10 @@ def _all(first: str, word: str) -> Iterator[str]:
         if first == word:
             yield from catalog.names("command")
             yield from ("--help", "--version", "--cfg", "--multirun")
-        elif first in ("sample", "resume"):
-            yield from _runs()
         elif first == "plugins":
             yield from ("list", "info", "--json", *(e.name for k in KINDS for e in catalog.entries(k)))
+        elif first in catalog.names("command"):
+            yield from _runs()
         yield from (f"{sign}{group}=" for group in groups)
         yield from (f"{sign}{key}=" for key in _keys())
 

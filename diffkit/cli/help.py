@@ -32,8 +32,7 @@ def print_help() -> None:
     _print("commands", commands, console)
     groups = [(kind.name, ", ".join(catalog.names(kind.name)) or "-") for kind in KINDS.values() if kind.group]
     _print("groups", groups, console)
-    settings = Settings()
-    keys = [(name, getattr(settings, name)) for name in ("seed", "device", "precision", "out")]
+    keys = [(name, value) for name, value in vars(Settings()).items() if name not in ("train", "sample")]
     for prefix, part in (("train", Train()), ("sample", Sample())):
         keys += [(f"{prefix}.{name}", value) for name, value in vars(part).items()]
     _print("keys", [(name, f"default {'null' if value is None else value}") for name, value in keys], console)

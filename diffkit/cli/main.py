@@ -114,7 +114,8 @@ def _train(words: Sequence[str]) -> int:
             raise SystemExit(status)
 
     register()
-    sys.argv = [sys.argv[0], *flags, *normalise(overrides, _own_keys(flags) if own_config else ())]
+    words = [_last_now(word) for word in normalise(overrides, _own_keys(flags) if own_config else ())]
+    sys.argv = [sys.argv[0], *flags, *words]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them and exiting with 1
     try:
         with explained():
@@ -124,6 +125,18 @@ def _train(words: Sequence[str]) -> int:
             raise failed[0] from None
         return stop.code if isinstance(stop.code, int) else 0
     return max(statuses)
+
+
+def _last_now(word: str) -> str:
+    """Return a word with the run that ``last`` means now, as in ``adapt.run=last``: a sweep starts runs of its own."""
+    key, _, value = word.partition("=")
+    runs = value.split(",")
+    if not key.endswith(".run") or "last" not in runs:
+        return word
+    from diffkit.run.folder import RunFolder
+
+    path = str(RunFolder.find("last").path.resolve()).replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}=" + ",".join(f"'{path}'" if run == "last" else run for run in runs)
 
 
 def _job(config: "DictConfig") -> int:

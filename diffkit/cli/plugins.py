@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ from diffkit import catalog
 from diffkit.errors import DiffkitError, did_you_mean
 from diffkit.kinds import KINDS
 from diffkit.plugins import installed
+
+WIDE = 200
+"""Columns of a list that no terminal shows: every component on a line of its own, for grep."""
 
 
 def plugins(words: Sequence[str]) -> int:
@@ -58,10 +62,10 @@ def _list() -> None:
         table.add_column(column, no_wrap=column != "what it is")
     for kind in KINDS:
         contested = {entry.name for entry in catalog.entries(kind)} - set(catalog.names(kind))
-        for i, entry in enumerate(catalog.entries(kind)):
+        for entry in catalog.entries(kind):
             name = f"{entry.package}.{entry.name}" if entry.name in contested else entry.name
-            table.add_row(kind if i == 0 else "", name, entry.package, Text(entry.component.summary))
-    Console(highlight=False).print(table)
+            table.add_row(kind, name, entry.package, Text(entry.component.summary))
+    Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def _info(name: str, words: Sequence[str]) -> None:

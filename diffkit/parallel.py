@@ -203,7 +203,7 @@ def loss_of(denoiser: Denoiser, ranks: Ranks, parallel: str, precision: str) -> 
 
 def whole(value: Tensor) -> Tensor:
     """Return a tensor gathered from all ranks if it is in shards; every one of them has to ask."""
-    return value if (shards := _shards(value)) is None else shards.full_tensor()  # type: ignore[no-any-return]
+    return value if (shards := _shards(value)) is None else shards.full_tensor()
 
 
 def local(tensors: Iterable[Tensor]) -> list[Tensor]:

@@ -19,9 +19,9 @@ from omegaconf import OmegaConf
 from safetensors.torch import save
 
 from diffkit.errors import DiffkitError
-from diffkit.run import checkpoint
 from diffkit.run.folder import CONFIG, DATA, LOCKED, RunFolder
 from diffkit.run.load import SAMPLING, load_model, read_run
+from diffkit.run.sums import SUMS
 
 LEFT_OUT = ("adapt", "tracker", "callback")
 """The kinds that an exported model does without, so they need not be installed where it is loaded."""
@@ -75,7 +75,7 @@ def _files(source: RunFolder) -> dict[str, bytes]:
         "state.json": json.dumps({"step": model.step}).encode(),
     }
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
-    files[checkpoint.SUMS] = sums.encode()
+    files[SUMS] = sums.encode()
     files[CONFIG] = OmegaConf.to_yaml(config).encode()
     files[LOCKED] = f"{json.dumps(lock, indent=1)}\n".encode()
     return files

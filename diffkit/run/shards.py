@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.distributed.checkpoint import state_dict_saver
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
     Metadata,
@@ -26,8 +28,9 @@ from torch.distributed.checkpoint.metadata import (
     TensorProperties,
     TensorStorageMetadata,
 )
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
-from torch.distributed.checkpoint.storage import WriteResult
+from torch.distributed.checkpoint.storage import StorageWriter, WriteResult
 from torch.futures import Future
 
 from diffkit.errors import DiffkitError
@@ -64,17 +67,17 @@ def write(
         for name, value in values.items()
         if first or sharded([value])
     }
-    planner = dcp.DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
+    planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
     try:
-        dcp.save(state, storage_writer=_Files(begin, finish), planner=planner, process_group=group)
-    except dcp.CheckpointException as error:
+        state_dict_saver.save(state, storage_writer=_Files(begin, finish), planner=planner, process_group=group)
+    except CheckpointException as error:
         rank, (why, _) = next(iter(error.failures.items()))
         raise DiffkitError(f"rank {rank}: {getattr(why, 'strerror', None) or str(why) or 'out of memory'}") from error
     except RuntimeError as error:
         raise DiffkitError(f"another rank has ended: {str(error).splitlines()[0]}") from error
 
 
-class _Files(dcp.StorageWriter):
+class _Files(StorageWriter):
     """What torch writes to: a folder of the first rank's making, and a file for each rank and kind of tensor."""
 
     def __init__(self, begin: Callable[[], Path], finish: Callable[[dict[str, str]], None]) -> None:
@@ -91,21 +94,22 @@ class _Files(dcp.StorageWriter):
         """Return that the folder is not chosen by an id."""
         return False
 
-    def prepare_local_plan(self, plan: dcp.SavePlan) -> dcp.SavePlan:
+    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Return the plan as it is."""
         return plan
 
-    def prepare_global_plan(self, plans: list[dcp.SavePlan]) -> list[dcp.SavePlan]:
+    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
         """Make the folder, and tell each rank of it and which of how many it is."""
         part = self.begin()
         return [replace(plan, storage_data=(part, i, len(plans))) for i, plan in enumerate(plans, 1)]
 
-    def write_data(self, plan: dcp.SavePlan, planner: dcp.SavePlanner) -> Future[list[WriteResult]]:
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """Write this rank's files, and return their checksums."""
         part, rank, ranks = plan.storage_data
         files: dict[str, dict[str, Tensor]] = defaultdict(dict)
         places: dict[str, dict[str, Any]] = defaultdict(dict)
-        for item in plan.items:
+        items: list[Any] = plan.items
+        for item in items:
             file, _, name = item.index.fqn.partition("/")
             value: Any = planner.resolve_data(item)
             if value.numel() or value.shape == item.tensor_data.size:  # of few rows some ranks have none
@@ -173,7 +177,7 @@ def _joined(name: str, chunks: list[_Chunk], like: Any) -> Tensor:
         assert item.storage_index.index is not None
         part = _part(chunks[item.storage_index.index].file, name, item.storage_offsets, item.lengths)
         into[_slices(item.dest_offsets, item.lengths)].copy_(part)
-    return joined  # type: ignore[no-any-return]
+    return joined
 
 
 def _part(file: Any, name: str, first: Sequence[int], lengths: Sequence[int]) -> Tensor:

@@ -132,7 +132,8 @@ def restore(values: Mapping[str, Any], path: str) -> DictConfig:
                 if chosen is not None:
                     if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str):
                         raise DiffkitError(f"{path} holds no name for its {kind}")
-                    config[kind] = OmegaConf.merge(OmegaConf.structured(node(kind, chosen["name"])), chosen)
+                    typed = OmegaConf.create({kind: OmegaConf.structured(node(kind, chosen["name"]))})
+                    config[kind] = OmegaConf.merge(typed, {kind: chosen})[kind]  # within, so that errors say where
         check(config)
     return config
 

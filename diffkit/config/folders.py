@@ -10,6 +10,8 @@ from diffkit.errors import DiffkitError
 
 LARGEST = 1_000_000
 """Bytes of the largest config."""
+VALUES = 10_000
+"""Values of the largest config: to type and check one takes a kilobyte or two, and time."""
 CODE = {"_target_", "()"}
 """Keys by which Hydra and Python's logging are told what to call."""
 HYDRA = {"callbacks", "job_logging", "hydra_logging", "searchpath"}
@@ -17,12 +19,17 @@ HYDRA = {"callbacks", "job_logging", "hydra_logging", "searchpath"}
 
 
 class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML without aliases: a few lines of them unfold to gigabytes."""
+    """YAML without aliases, a few lines of which unfold to gigabytes, and of no more than ``VALUES`` values."""
+
+    values = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Return the next node, unless it is an alias."""
+        """Return the next node, unless it is an alias, or one too many."""
+        self.values += 1
         if self.check_event(yaml.AliasEvent):
             raise yaml.constructor.ConstructorError(None, None, "it has an alias", self.peek_event().start_mark)
+        if self.values > VALUES:
+            raise yaml.constructor.ConstructorError(None, None, f"it has more than {VALUES} values")
         return super().compose_node(parent, index)
 
 

@@ -89,7 +89,11 @@ AT_LEAST: dict[str, float] = {
     "sample.batch_size": 1,
 }
 
+AT_MOST: dict[str, int] = {"train.batch_size": 2**20, "train.workers": 256, "sample.n": 10_000_000}
+"""What would take memory or processes without end, whoever wrote the config."""
 LARGEST = 2**63
+AVERAGES = 16
+"""How many averages of the weights a run follows at most."""
 
 
 def check_settings(config: Any) -> None:
@@ -108,6 +112,8 @@ def check_settings(config: Any) -> None:
             raise DiffkitError(f"{key} is out of range; give less than 2^63")
         if not value >= least:
             raise DiffkitError(f"{key}={value} is out of range; give {least:g} or more")
+        if value > AT_MOST.get(key, LARGEST):
+            raise DiffkitError(f"{key}={value} is out of range; give {AT_MOST[key]} or less")
     _check_averages(config["train"]["ema"], config["train"]["ema_lengths"])
     share = config["train"]["condition_dropout"]
     if share > 1:
@@ -137,6 +143,11 @@ def seconds(text: str | None) -> float:
 
 def _check_averages(ema: Any, lengths: Any) -> None:
     decays = [ema] if isinstance(ema, int | float) else list(ema) if isinstance(ema, Sequence) else []
+    if len(decays) + len(lengths) > AVERAGES:
+        raise DiffkitError(
+            f"train.ema and train.ema_lengths ask for {len(decays) + len(lengths)} averages of the weights; give "
+            f"{AVERAGES} or fewer"
+        )
     fit = all(isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one < 1 for one in decays)
     if not decays or not fit or len(set(decays)) < len(decays):
         raise DiffkitError(f"train.ema={ema} is out of range; give a decay from 0 to below 1, or a list of several")

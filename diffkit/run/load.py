@@ -2,20 +2,25 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from math import inf, prod
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig
 from torch import Tensor
 
 from diffkit.catalog import build
 from diffkit.config.compose import change, restore
-from diffkit.contracts.network import DataSpec
+from diffkit.contracts.network import ConditionSpec, DataSpec
 from diffkit.errors import DiffkitError, listing
 from diffkit.run import averages, checkpoint, lock
+from diffkit.run.bound import bounded
 from diffkit.run.folder import CONFIG, DATA, LOCKED, RunFolder
 from diffkit.run.model import Model
 
+CONDITIONS = get_args(get_type_hints(ConditionSpec)["kind"])
+LARGEST = 2**30
+"""How many values an item of a run, or a condition of it, has at most."""
 SAMPLING = frozenset({"sampler", "grid", "guidance", "sample", "seed", "device", "precision"})
 """What may be changed for sampling a run that is already trained."""
 
@@ -73,14 +78,38 @@ def read_specs(folder: RunFolder) -> tuple[DataSpec, DataSpec]:
     """Return the spec of the data and that of what the model sees."""
     values = folder.read_json(DATA)
     try:
-        return DataSpec.fromdict(values["data"]), DataSpec.fromdict(values["latent"])
-    except (KeyError, TypeError) as error:
-        raise DiffkitError(f"{folder.path / DATA} lacks {error}; the run is damaged") from error
+        specs = DataSpec.fromdict(values["data"]), DataSpec.fromdict(values["latent"])
+        _check(specs[0])
+        _check(specs[1])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DiffkitError(f"{folder.path / DATA} describes no data ({error}); the run is damaged") from error
+    return specs
+
+
+def _check(spec: DataSpec) -> None:
+    """Raise where a spec that was read is none, or is of more than a machine could hold."""
+    sizes = [(spec.channels, *spec.shape)]
+    for one in spec.conditions:
+        sizes.append((one.size, one.length, *(spec.shape if one.kind == "map" else ())))
+        if not (isinstance(one.name, str) and one.name.isidentifier() and one.kind in CONDITIONS):
+            raise ValueError(f"a condition {one.name!r} of kind {one.kind!r}")
+    for size in sizes:
+        if not all(isinstance(side, int) and side > 0 for side in size) or len(size) > 8 or prod(size) > LARGEST:
+            raise ValueError(f"a size of {str(size)[:60]}")
+    if not all(isinstance(label, str) for label in spec.labels) or not 0 < float(spec.std) < inf:
+        raise ValueError("labels or a deviation that are none")
+
+
+def described_model(folder: RunFolder, config: DictConfig) -> Model:
+    """Return the model of a run as it was before its training, with no more memory than its weights call for."""
+    specs = read_specs(folder)
+    with bounded(folder):
+        return Model(config, *specs)
 
 
 def load_model(folder: RunFolder, config: DictConfig, step: int | None = None) -> tuple[Model, list[str]]:
     """Return the model of a run with the weights of a step or its newest valid ones, and why newer were skipped."""
-    model = Model(config, *read_specs(folder))
+    model = described_model(folder, config)
     model.path = folder.path
     found, weights, model.step, skipped = _weights(folder, config, step)
     model.weights = checkpoint.digest(found)

@@ -7,7 +7,7 @@ import torch
 
 import diffkit
 from diffkit import catalog
-from diffkit.errors import DiffkitError
+from diffkit.errors import DiffkitError, plain
 from diffkit.kinds import KINDS
 from diffkit.plugins import installed
 
@@ -69,11 +69,21 @@ def settle(values: dict[str, Any], lock: dict[str, Any]) -> None:
 
 
 def changes(lock: dict[str, Any], config: Any) -> list[str]:
-    """Return a sentence for each component whose source is not the one the run was trained with."""
-    now = locked(config)["components"]
-    return [
+    """Return a sentence for each component of a run, and each package below them, that is not what it was made with."""
+    now = locked(config)
+    said = [
         f"{kind} '{then['name']}' has changed since the run began ({then['package']} {then['version']}, "
-        f"now {now[kind]['version']})"
+        f"now {now['components'][kind]['version']})"
         for kind, then in lock.get("components", {}).items()
-        if kind in now and then["name"] == now[kind]["name"] and then["sha256"] != now[kind]["sha256"]
+        if kind in now["components"] and _differ(then, now["components"][kind])
     ]
+    said += [
+        f"the run began with {name} {lock[name]}, and this is {now[name]}; what it computes may differ"
+        for name in ("diffkit", "torch")
+        if name in lock and lock[name] != now[name]
+    ]
+    return list(map(plain, said))
+
+
+def _differ(then: dict[str, str], now: dict[str, str]) -> bool:
+    return then["name"] == now["name"] and any(then[field] != now[field] for field in ("version", "sha256"))

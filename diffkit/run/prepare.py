@@ -46,8 +46,9 @@ def settled_config(config: DictConfig, dataset: Dataset) -> DictConfig:
     for data in (settled.data, *(settled.data.get("sets") or ())):  # a run may be resumed from another folder
         if not isinstance(data, str) and data.get("path"):
             data.path = str(Path(data.path).expanduser().resolve())
-    if settled.get("adapt") and settled.adapt.get("run"):
-        settled.adapt.run = str(RunFolder.find(settled.adapt.run).path.resolve())
+    for chosen in (settled.get("adapt"), settled.get("guidance")):
+        if chosen and chosen.get("run"):  # "last" is another one as soon as this run has begun
+            chosen.run = str(RunFolder.find(chosen.run).path.resolve())
     return settled
 
 

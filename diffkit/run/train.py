@@ -19,7 +19,7 @@ from diffkit.parallel import Ranks, join_ranks
 from diffkit.run import averages, checkpoint, lock
 from diffkit.run.folder import DATA, LOCKED, RunFolder
 from diffkit.run.life import Life, Run
-from diffkit.run.load import read_run, read_specs
+from diffkit.run.load import described_model, read_run
 from diffkit.run.model import Model
 from diffkit.run.prepare import by, make_trainer, measured_specs, settled_config, try_item, try_network, try_sampling
 from diffkit.run.validation import Validation
@@ -85,11 +85,10 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
     with folder.locked() if ranks.first else nullcontext():
         dataset, held_out = _data(config, ranks)
         _same_split(folder, config, dataset)
-        data, latent = read_specs(folder)
-        model = Model(config, data, latent)
+        model = described_model(folder, config)
         try_item(model, dataset)
         try_sampling(model)
-        work = flops(model.denoiser.net, latent)
+        work = flops(model.denoiser.net, model.latent)
         trainer = make_trainer(config, model, dataset, ranks)
         found, tensors, numbers, skipped = checkpoint.newest(
             folder.checkpoints, tuple(trainer.tensors()), trainer.layout(), ranks

@@ -26,7 +26,7 @@ def twice(function: Function, *inputs: Tensor) -> Tensor:
     """
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return function(*inputs)
-    return _Twice.apply(function, None, None, None, *inputs)
+    return _Twice.apply(function, None, None, None, *inputs)  # type: ignore[no-untyped-call]
 
 
 def linear_twice(layer: nn.Linear, function: Function, *inputs: Tensor) -> Tensor:
@@ -34,8 +34,9 @@ def linear_twice(layer: nn.Linear, function: Function, *inputs: Tensor) -> Tenso
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return layer(function(*inputs))
     device = inputs[0].device.type
-    lower = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    return _Twice.apply(function, lower, layer.weight, layer.bias, *inputs)
+    casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)  # the meta device has none
+    lower = torch.get_autocast_dtype(device) if casts else None
+    return _Twice.apply(function, lower, layer.weight, layer.bias, *inputs)  # type: ignore[no-untyped-call]
 
 
 class _Twice(torch.autograd.Function):

@@ -59,12 +59,6 @@ class Model:
         schedule = build("schedule", config.schedule, spec=latent)
         self.denoiser = Denoiser(net, schedule, prediction, spec=modelled, **optional).to(self.device)
         self.sampler: Sampler = build("sampler", config.sampler, spec=latent)
-        if getattr(self.sampler, "moments", False) and modelled.outputs == 1:
-            raise DiffkitError(
-                f"sampler '{config.sampler.name}' is asked to use the variance of the estimate, which prediction "
-                f"'{config.prediction.name}' does not learn; train with prediction=learned_variance, or sample without, "
-                f"such as sampler.variance=small"
-            )
         self.grid: Grid | None = self._optional("grid", latent)
         self.guidance: Guidance | None = self._optional("guidance", latent)
         self.encoder: Encoder | None = self._optional("encoder", spec)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from diffkit import DataSpec, DiffkitError, Level, build
-from diffkit.contracts.sampling import Denoise, Guidance
+from diffkit.contracts.sampling import Denoise, Guidance, moments_of
 from diffkit.contracts.schedule import Schedule
 
 Base = str | Mapping[str, Any] | Guidance
@@ -34,6 +34,14 @@ class Guided:
     def __call__(self, x: Tensor, at: Level, **cond: Tensor) -> Tensor:
         """Return the guided estimate of the clean data."""
         return self.estimate(self.denoiser, x, at, cond)
+
+    def moments(self, x: Tensor, at: Level, **cond: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the guided estimate, and the variance of the model's own, for an evaluation more.
+
+        Guidance says where the estimate is to be, and nothing of how uncertain it is there.
+        """
+        _, variance = moments_of(innermost(self.denoiser))(x, at, **cond)
+        return self(x, at, **cond), variance
 
 
 def built(base: Base, spec: DataSpec | None, scale: float | None = None) -> Guidance:

@@ -103,6 +103,20 @@ def test_inpaint_takes_a_mask_from_a_file(run, digits, tmp_path):
         assert not torch.equal(before[hidden], after[hidden])
 
 
+def test_a_sound_is_filled_in_by_the_frames_that_the_hidden_part_touches(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    diffkit.train("recipe=notes", "train.steps=1", "train.batch_size=2", "sample.n=1", "sampler.steps=1", "device=cpu")
+    model = diffkit.load("last")
+    x = diffkit.build("data", "notes")[7][0]
+    model.modality.save(x, tmp_path / "note", model.spec)
+    assert run_words(["inpaint", "last", "note.wav", "mask=right", "sampler.steps=2"]) == 0
+    after = model.modality.read(next(Path("runs").rglob("*-inpaint/note.wav")), model.spec)
+    half, bands = x.shape[1] // 2, model.encoder.bands
+    known = half - bands - bands // 2
+    assert torch.allclose(after[:, :known], x[:, :known], atol=1e-3)
+    assert (after[:, half:] - x[:, half:]).abs().max() > 0.01
+
+
 def test_another_modality_inverts_too(run, trained):
     sample = next((trained / "samples").rglob("*.csv"))
     run("invert", trained, sample, "sampler=midpoint", "sampler.steps=20")

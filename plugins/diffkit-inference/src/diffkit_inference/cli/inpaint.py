@@ -1,12 +1,13 @@
 """``diffkit inpaint RUN FILE… mask=top``: a hidden part of files, filled in as the model finds likely."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from diffkit import DataSpec, DiffkitError, Model
+from diffkit import DataSpec, DiffkitError, Model, generator
 from diffkit.contracts.sampling import Guidance, Sampler
 from diffkit.errors import did_you_mean
 from diffkit_inference.cli.items import batches, deviation, labels, read_files, results, write, write_sheet
@@ -24,28 +25,49 @@ def inpaint(words: Sequence[str]) -> int:
     """Write the files with a part filled in anew, and a sheet of before, hidden and after."""
     own = {"mask": "center", "method": "repaint", "noise": 0.0}
     model, files, settings = read("inpaint", words, own, EXAMPLE)
-    if model.encoder is not None:
-        raise DiffkitError("diffkit inpaint hides values of the data, but this run models latents of an encoder")
     method = settings["method"]
     if method not in METHODS:
         hint = did_you_mean(method, METHODS)
         raise DiffkitError(f"method={method} is not known{hint}; give one of {', '.join(METHODS)}")
     x, names = read_files(model, files, f"diffkit inpaint last {EXAMPLE}")
     hidden = hidden_part(model, settings["mask"])
-    mask, given = Mask(~hidden), labels(model, len(x))
+    z, unknown = latents(model, x, hidden)
+    mask, given, bare = Mask(~unknown), labels(model, len(x)), copy(model)
+    bare.encoder = None  # what it draws stays what the network models
     done = []
     for part in batches(model, len(x)):
-        y = mask.forward(x[part.start : part.stop]).to(model.device)
+        y = mask.forward(z[part.start : part.stop]).to(model.device)
         sampler, guidance = _solver(model, method, mask, y, settings["noise"])
-        done.append(model.draw(part, given[part.start : part.stop], sampler=sampler, guidance=guidance))
+        done.append(bare.draw(part, given[part.start : part.stop], sampler=sampler, guidance=guidance))
     drawn = torch.cat(done)
-    filled = torch.where(hidden, drawn, x)
+    filled = torch.where(unknown, drawn, z)
+    filled = filled if model.encoder is None else model.encoder.decode(filled)
     with results(model, "inpaint") as folder:
         write(model, folder, names, filled)
         write_sheet(model, folder, {"": x, "hidden": torch.where(hidden, 0.0, x), "filled": filled}, names)
-    off = deviation(drawn[:, ~hidden], x[:, ~hidden])
+    off = deviation(drawn[:, ~unknown], z[:, ~unknown])
     print(f"known    {off:.3g} off in the drawn items (root mean square); it is kept as it was")
     return 0
+
+
+def latents(model: Model, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what the network models of items, and which of its values the hidden part has a say in.
+
+    Raises:
+        DiffkitError: where it has in all of them.
+    """
+    if model.encoder is None:
+        return x, hidden
+    once, twice = (
+        model.encoder.encode(torch.where(hidden, torch.rand(x.shape, generator=generator("hidden", k)) - 0.5, x))
+        for k in range(2)
+    )
+    unknown = ((once - twice).abs() > 1e-6).any(0)
+    if unknown.all():
+        raise DiffkitError(
+            "the encoder mixes what is hidden into everything that the network models; hide a smaller part"
+        )
+    return model.encoder.encode(x), unknown
 
 
 def hidden_part(model: Model, word: str) -> Tensor:

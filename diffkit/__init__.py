@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffkit.sampler import Point, StepSampler
     from diffkit.secrets import redacted
     from diffkit.streams import Streams, generator
+    from diffkit.linear import scaled, summed
 
 __version__ = "0.1.0"
 
@@ -51,6 +52,8 @@ _lazy = {
     "load": "diffkit.run.load",
     "reconstruct": "diffkit.run.averages",
     "redacted": "diffkit.secrets",
+    "scaled": "diffkit.linear",
+    "summed": "diffkit.linear",
     "train": "diffkit.run.train",
 }
 __getattr__, __dir__ = lazily(__name__, _lazy)
@@ -80,5 +83,7 @@ __all__ = [
     "load",
     "reconstruct",
     "redacted",
+    "scaled",
+    "summed",
     "train",
 ]

@@ -25,8 +25,8 @@ from diffkit.contracts.network import DataSpec
 from diffkit.contracts.objective import Noise, Prediction, Times, Weighting
 from diffkit.contracts.schedule import Level, Schedule
 from diffkit.errors import DiffkitError
+from diffkit.linear import scaled
 
-_ZERO = torch.zeros(())
 WIDEST = 10.0
 """The log of a variance over that which a prediction starts from is kept within this, either way."""
 
@@ -91,14 +91,15 @@ class Denoiser(nn.Module):
         """
         if hasattr(self.prediction, "variance"):
             return self.moments(x, at, **cond)[0]
-        counts, n = self.__dict__, x.shape[0]  # a module sets an attribute in the time that a small layer takes
-        counts["evaluations"] += 1
-        counts["items"] += n
+        own, n = self.__dict__, x.shape[0]  # a module finds and sets attributes in the time that a small layer takes
+        own["evaluations"] += 1
+        own["items"] += n
+        net = own["_modules"]["net"]
         if isinstance(at, Level):
             c_skip, c_out, c_in = self.prediction.coefficients(at.alpha, at.sigma)
             lam = at.tensor.expand(n)
             if not isinstance(c_in, Tensor):
-                return torch.add(_scaled(x, c_skip), self.net(_scaled(x, c_in), lam, **cond), alpha=c_out)
+                return torch.add(scaled(x, c_skip), net(scaled(x, c_in), lam, **cond), alpha=c_out)
             table = torch.stack((c_skip, c_out, c_in))[:, None].to(x, non_blocking=True)  # one for each channel
         else:
             t = torch.as_tensor(at, dtype=torch.float64)
@@ -106,7 +107,7 @@ class Denoiser(nn.Module):
             table = _rows(t, *self.prediction.coefficients(self.schedule.alpha(t), self.schedule.sigma(t))).to(x)
             lam = self.schedule.lam(t).to(x)
         skip, out, inner = _columns(table, x.ndim)
-        return skip * x + out * self.net(inner * x, lam, **cond)
+        return skip * x + out * net(inner * x, lam, **cond)
 
     def moments(self, x: Tensor, at: Level | Tensor | float, **cond: Tensor) -> tuple[Tensor, Tensor]:
         """Return E[x_0 | x_t = x] and the variance of each value of x_0 given x_t = x, both of the shape of ``x``.
@@ -219,11 +220,6 @@ class Denoiser(nn.Module):
                 else value.masked_fill(items.reshape(-1, *[1] * (value.ndim - 1)), null)
             )
         return found
-
-
-def _scaled(x: Tensor, factor: float) -> Tensor:
-    """Return ``factor`` times ``x``; to multiply by a float, torch would make a tensor of it, at as much cost again."""
-    return torch.add(_ZERO, x, alpha=factor)
 
 
 def outputs_of(prediction: Prediction) -> int:

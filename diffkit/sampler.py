@@ -7,16 +7,21 @@ Walking the levels in reverse inverts it.
 
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from diffkit.contracts.sampling import Denoise, Grid
+from diffkit.contracts.sampling import Denoise, Grid, moments_of
 from diffkit.contracts.schedule import Level, Schedule, levels
 from diffkit.errors import DiffkitError
+from diffkit.linear import scaled
 from diffkit.streams import Streams
+
+KEPT = 8
+"""For how many paths a sampler keeps its plans."""
 
 
 class Point(NamedTuple):
@@ -37,16 +42,30 @@ class Draw(Protocol):
 
 def uniform_times(_schedule: Schedule, steps: int) -> Tensor:
     """Return 1, 1 - 1/steps, …, 1/steps: the grid of a sampler that was given none."""
-    return 1 - torch.arange(steps, dtype=torch.float64) / steps
+    return torch.linspace(1, 1 / steps, steps, dtype=torch.float64)
 
 
 def _check_times(times: Tensor, grid: Grid | None) -> None:
-    first, last = float(times[0]), float(times[-1])
-    if not (first <= 1 and last >= 0 and bool((times.diff() < 0).all())):
+    walked = times.tolist()
+    first, last = walked[0], walked[-1]
+    if not (first <= 1 and last >= 0 and all(then < now for now, then in pairwise(walked))):
         raise DiffkitError(
             f"{type(grid).__name__} gives {len(times)} times from {first:.4g} to {last:.4g} that do not all fall, or "
             f"not within 1 and 0; choose another grid, or fewer steps"
         )
+
+
+def _frozen(option: Any) -> Any:
+    """Return ``option`` as a value that is another where the option has changed.
+
+    Raises:
+        TypeError: where there is none, since it is not made of numbers and words.
+    """
+    if isinstance(option, bool | int | float | str | None):
+        return option
+    if isinstance(option, list | tuple):
+        return tuple(map(_frozen, option))
+    raise TypeError(f"{type(option).__name__} may change unnoticed")
 
 
 class StepSampler:
@@ -61,6 +80,8 @@ class StepSampler:
     tolerance = 0.0
     """How far a sample may depend on those beside it: 0, unless a solver chooses its levels between the grid's ends by
     an estimate of the error over a whole batch."""
+    moments = False
+    """Whether :meth:`step` wants the variance beside the estimate: ``x0`` is then a pair of both."""
 
     def __init__(self, steps: int = 20) -> None:
         if steps < 1:
@@ -75,6 +96,20 @@ class StepSampler:
                 :func:`diffkit.levels_at`.
         """
         return [None] * (len(path) - 1)
+
+    def _plans(self, path: Sequence[Level]) -> Sequence[Any]:
+        """Return what :meth:`prepare` does, kept for batches to come on the same levels, with the same options."""
+        try:
+            asked = (*path, *((name, _frozen(value)) for name, value in vars(self).items() if name != "_kept"))
+        except TypeError:
+            return self.prepare(path)
+        kept: dict[Any, Sequence[Any]] = self.__dict__.setdefault("_kept", {})
+        if asked not in kept:
+            if len(kept) == KEPT:
+                kept.clear()
+            with torch.inference_mode(False), torch.no_grad():  # a later batch may be drawn in another mode
+                kept[asked] = list(self.prepare(path))
+        return kept[asked]
 
     def correct(self, x: Tensor, x0: Tensor, now: Level, *, past: Sequence[Point], plan: Any) -> Tensor:
         """Return the sample at level ``now`` improved by the estimate there, which the step from it needs anyway.
@@ -127,18 +162,16 @@ class StepSampler:
         times = (grid or uniform_times)(denoiser.schedule, self.steps)
         _check_times(times, grid)
         path = levels(denoiser.schedule, times, like=noise)
-        return self.integrate(denoiser, path[0].sigma * noise, path, streams=streams, **cond)
+        return self.integrate(denoiser, scaled(noise, path[0].sigma), path, streams=streams, **cond)
 
     @torch.no_grad()
     def integrate(
         self, denoiser: Denoise, x: Tensor, path: Sequence[Level], *, streams: Streams | None = None, **cond: Tensor
     ) -> Tensor:
         """Return ``x``, which is at ``path[0]``, carried along ``path`` to its last level."""
+        denoise = partial(moments_of(denoiser) if self.moments else denoiser, **cond)
         past: deque[Point] = deque(maxlen=self.history)
         draws = 0
-
-        def denoise(x: Tensor, at: Level) -> Tensor:
-            return denoiser(x, at, **cond)
 
         def draw() -> Tensor:
             nonlocal draws
@@ -147,7 +180,7 @@ class StepSampler:
                 return torch.randn_like(x)
             return streams.draw(tuple(x.shape[1:]), draws, like=x)
 
-        for (now, then), plan in zip(pairwise(path), self.prepare(path), strict=True):
+        for (now, then), plan in zip(pairwise(path), self._plans(path), strict=True):
             x0 = denoise(x, now)
             x = self.correct(x, x0, now, past=past, plan=plan)
             point = Point(now, x, x0)

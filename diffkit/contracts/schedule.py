@@ -10,6 +10,8 @@ Models" (2021). Every solver, prediction and weighting is written in (α, σ, λ
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import inf
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -41,7 +43,7 @@ class Schedule(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Level:
     """A noise level: its coefficients as host floats, and λ as a 0-d tensor where the network lives."""
 
@@ -60,16 +62,21 @@ def levels(schedule: Schedule, times: Tensor, *, like: Tensor) -> list[Level]:
     """Return the noise levels at ``times`` (float64, on the host), followed by the clean level α=1, σ=0.
 
     The λ of all levels is copied to the device and dtype of ``like`` in one transfer, so that a sampling loop
-    neither allocates nor synchronises for it.
+    neither allocates nor synchronises for it. While the schedule gives the same numbers, the levels are the same
+    objects, so that what was found for them can be kept by them.
     """
     times = times.to("cpu", torch.float64)
-    alpha, sigma, lam = schedule.alpha(times), schedule.sigma(times), schedule.lam(times)
-    on_device = lam.detach().to(like)
-    noisy = [
-        Level(a, s, v, tensor)
-        for a, s, v, tensor in zip(alpha.tolist(), sigma.tolist(), lam.tolist(), on_device, strict=True)
-    ]
-    return [*noisy, Level(1.0, 0.0, float("inf"), on_device.new_tensor(float("inf")))]
+    columns = (tuple(value.tolist()) for value in (schedule.alpha(times), schedule.sigma(times), schedule.lam(times)))
+    return list(_levels(*columns, like.dtype, like.device))
+
+
+@lru_cache(maxsize=16)
+def _levels(
+    alpha: tuple[float, ...], sigma: tuple[float, ...], lam: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> list[Level]:
+    with torch.inference_mode(False):  # they may be asked for again where gradients are wanted
+        on_device = torch.tensor((*lam, inf), dtype=torch.float64).to(device, dtype).unbind()
+    return list(map(Level, (*alpha, 1.0), (*sigma, 0.0), (*lam, inf), on_device))
 
 
 def levels_at(lams: Sequence[float], *, like: Tensor) -> list[Level]:
@@ -80,8 +87,7 @@ def levels_at(lams: Sequence[float], *, like: Tensor) -> list[Level]:
     """
     lam = torch.as_tensor(lams, dtype=torch.float64)
     alpha, sigma = torch.sigmoid(2 * lam).sqrt(), torch.sigmoid(-2 * lam).sqrt()
-    values = zip(alpha.tolist(), sigma.tolist(), lam.tolist(), lam.to(like), strict=True)
-    return [Level(*value) for value in values]
+    return list(map(Level, alpha.tolist(), sigma.tolist(), lam.tolist(), lam.to(like).unbind()))
 
 
 def derivatives(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:

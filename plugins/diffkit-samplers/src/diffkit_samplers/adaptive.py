@@ -1,15 +1,14 @@
 """Embedded Runge-Kutta pairs, which choose their steps by an estimate of the error."""
 
 from collections.abc import Sequence
-from math import isfinite, log
+from math import isfinite, log, sqrt
 
 import torch
 from torch import Tensor
 
-from diffkit import DiffkitError, Level, StepSampler, Streams, levels_at
+from diffkit import DiffkitError, Level, StepSampler, Streams, levels_at, scaled, summed
 from diffkit.contracts.sampling import Denoise
 from diffkit_samplers.runge_kutta import Tableau, bounded
-from diffkit_samplers.staged import summed
 
 
 class Adaptive(StepSampler):
@@ -62,6 +61,7 @@ class Adaptive(StepSampler):
         """Return ``x``, which is at ``path[0]``, carried to the last level of ``path``."""
         now, goal = path[0], path[-1] if path[-1].sigma else path[-2]
         x0, evaluations = denoiser(x, now, **cond), 1
+        allowed = self._allowed(x, now)
         length = (_tau(goal) - _tau(now)) / self.steps
         while now is not goal:
             evaluations += len(self.tableau)
@@ -81,12 +81,14 @@ class Adaptive(StepSampler):
             x_then, estimates = x, [x0]
             for level, (place, row) in zip(levels, places, strict=True):
                 weights = [level.sigma / now.sigma, *(level.alpha * (1 + place) * v for v in row)]
-                x_then = summed(weights, x, estimates)
+                x_then = summed(weights, (x, *estimates))
                 estimates.append(denoiser(x_then, level, **cond))
-            size = self._size(summed(error, x0, estimates[1:]), x, now, x_then, levels[-1])
+            allowed_then = self._allowed(x_then, levels[-1])
+            relative = summed(error, estimates).div_(torch.maximum(allowed, allowed_then).add_(self.atol)).flatten(1)
+            size = torch.linalg.vector_norm(relative, dim=1).max().item() / sqrt(relative.shape[1])
             length *= min(5.0, max(0.2, 0.9 * max(size, 1e-9) ** (-1 / self.order))) if isfinite(size) else 0.2
             if size <= 1:
-                x, x0, now = x_then, estimates[-1], levels[-1]
+                x, x0, now, allowed = x_then, estimates[-1], levels[-1], allowed_then
         return x0 * path[-1].alpha if path[-1].sigma == 0 else x
 
     def _plan(self, now: Level, s_then: float) -> tuple[list[tuple[float, list[float]]], list[float]]:
@@ -94,11 +96,9 @@ class Adaptive(StepSampler):
         *places, (_, error) = bounded((*self.tableau, self.embedded), now.ratio, s_then)
         return places, error
 
-    def _size(self, error: Tensor, x: Tensor, now: Level, x_then: Tensor, then: Level) -> float:
-        """Return the error over the tolerance, of the worst sample."""
-        largest = torch.maximum(x.abs() / (now.alpha + now.sigma), x_then.abs() / (then.alpha + then.sigma))
-        relative = error / largest.mul_(self.rtol).add_(self.atol)
-        return relative.square_().flatten(1).mean(1).max().sqrt().item()
+    def _allowed(self, x: Tensor, at: Level) -> Tensor:
+        """Return the error beyond ``atol`` that is allowed, in y, at each value of ``x``."""
+        return scaled(x.abs(), self.rtol / (at.alpha + at.sigma))
 
 
 def _tau(at: Level) -> float:

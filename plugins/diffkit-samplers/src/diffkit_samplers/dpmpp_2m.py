@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import expm1
-from typing import Any
 
-from torch import Tensor
-
-from diffkit import Level, Point, StepSampler
-from diffkit_samplers.multistep import Weights, weighted
+from diffkit import Level
+from diffkit_samplers.linear import Linear, Weights
 
 
-class DPMpp2M(StepSampler):
+class DPMpp2M(Linear):
     """DPM-Solver++(2M): the linear part of the flow is solved exactly, and x_0 extrapolated from the step before.
 
     With h = λ' - λ, and r the step before over h,
@@ -31,12 +28,6 @@ class DPMpp2M(StepSampler):
             h = then.lam - now.lam
             gain = -then.alpha * expm1(-h)
             extra = gain * h / (2 * (now.lam - before.lam)) if before and then.sigma else 0.0
-            plans.append(Weights(then.sigma / now.sigma, (gain + extra, -extra) if extra else (gain,)))
+            plans.append(Weights((then.sigma / now.sigma, gain + extra, -extra)))
             before = now
         return plans
-
-    def step(
-        self, x: Tensor, x0: Tensor, now: Level, then: Level, *, past: Sequence[Point], plan: Weights, **_: Any
-    ) -> Tensor:
-        """Return the sample at level ``then``."""
-        return weighted(plan, x, x0, past)

@@ -6,11 +6,10 @@ from math import exp, expm1, sqrt
 
 from diffkit import Level
 from diffkit_samplers.ancestral import not_negative, towards_data, unknown_share
-from diffkit_samplers.multistep import Weights
-from diffkit_samplers.reverse_sde import ReverseSDE
+from diffkit_samplers.linear import Linear, Weights
 
 
-class DPMpp2MSDE(ReverseSDE):
+class DPMpp2MSDE(Linear):
     """The linear part of a reverse SDE is solved exactly, and x_0 extrapolated from the step before.
 
     With h = λ' - λ, r the step before over h, and n fresh noise,
@@ -27,8 +26,10 @@ class DPMpp2MSDE(ReverseSDE):
         eta: η: 0 is the probability flow, 1 the reverse of the forward process.
     """
 
+    history = 1
+
     def __init__(self, steps: int = 20, eta: float = 1.0) -> None:
-        super().__init__(steps, order=2)
+        super().__init__(steps)
         not_negative(eta=eta)
         self.eta = eta
 
@@ -42,6 +43,6 @@ class DPMpp2MSDE(ReverseSDE):
             extra = gain * h / (2 * (now.lam - before.lam)) if before and then.sigma else 0.0
             kept = then.sigma / now.sigma * exp(-self.eta * h)
             noise = then.sigma * sqrt(unknown_share(now, then, self.eta))
-            plans.append(Weights(kept, (gain + extra, -extra) if extra else (gain,), noise))
+            plans.append(Weights((kept, gain + extra, -extra), noise))
             before = now
         return plans

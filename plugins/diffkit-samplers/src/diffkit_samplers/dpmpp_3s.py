@@ -1,6 +1,6 @@
 """DPM-Solver++(3S)."""
 
-import torch
+import numpy as np
 
 from diffkit_samplers.staged import Number, Stage, Staged
 
@@ -21,8 +21,8 @@ class DPMpp3S(Staged):
 
     def stages(self, s: Number, s_then: Number) -> list[Stage]:
         """Return both thirds and the end; exp(-h) is s'/s."""
-        h = torch.log(s / s_then)
-        first, second = s * torch.exp(-h / 3), s * torch.exp(-2 * h / 3)
+        h = np.log(s / s_then)
+        first, second = s * np.exp(-h / 3), s * np.exp(-2 * h / 3)
         g, g_then = 1 - second / s, 1 - s_then / s
         f, f_then = 2 * (1 - g / (2 * h / 3)), 1.5 * (1 - g_then / h)
         return [

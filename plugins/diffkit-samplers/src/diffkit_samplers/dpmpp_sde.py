@@ -5,19 +5,19 @@ from itertools import pairwise
 from math import exp, expm1, sqrt
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from diffkit import Level, StepSampler, levels_at
+from diffkit import Level, StepSampler, levels_at, scaled, summed
 from diffkit_samplers.ancestral import not_negative, towards_data, unknown_share
+from diffkit_samplers.linear import Weights
 
 
 class Halves(NamedTuple):
-    """One step: the level in its middle; the weights of x, x_0 and noise there; those of x_m, x_0, D_m, noise after."""
+    """One step: the level in its middle, the weights of x and x_0 there, and those of x_m, x_0 and D_m after."""
 
     middle: Level
-    first: tuple[float, float, float]
-    second: tuple[float, float, float, float]
+    first: Weights
+    second: Weights
 
 
 class DPMppSDE(StepSampler):
@@ -58,8 +58,8 @@ class DPMppSDE(StepSampler):
         onward = then.sigma / at.sigma * kept
         return Halves(
             at,
-            (at.sigma / now.sigma * kept, at.alpha * gain, at.sigma * noise),
-            (onward, -onward * at.alpha * gain, then.alpha * gain * (2 - gain), then.sigma * noise),
+            Weights((at.sigma / now.sigma * kept, at.alpha * gain), at.sigma * noise),
+            Weights((onward, -onward * at.alpha * gain, then.alpha * gain * (2 - gain)), then.sigma * noise),
         )
 
     def step(
@@ -76,11 +76,10 @@ class DPMppSDE(StepSampler):
     ) -> Tensor:
         """Return the sample at level ``then``."""
         if plan is None:
-            return then.alpha * x0
-        kept, gain, noise = plan.first
-        middle = torch.mul(x, kept).add_(x0, alpha=gain)
-        if noise:
-            middle.add_(draw(), alpha=noise)
-        kept, back, gain, noise = plan.second
-        x = torch.mul(middle, kept).add_(x0, alpha=back).add_(denoise(middle, plan.middle), alpha=gain)
-        return x.add_(draw(), alpha=noise) if noise else x
+            return scaled(x0, then.alpha)
+        at, first, second = plan
+        middle = summed(first.terms, (x, x0))
+        if first.noise:
+            middle.add_(draw(), alpha=first.noise)
+        x = summed(second.terms, (middle, x0, denoise(middle, at)))
+        return x.add_(draw(), alpha=second.noise) if second.noise else x

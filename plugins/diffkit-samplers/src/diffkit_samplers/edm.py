@@ -14,7 +14,7 @@ from diffkit_samplers.heun import Heun
 from diffkit_samplers.staged import Stages
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Raised(Level):
     """A level of the grid with noise added, and the one it was."""
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffkit import Level, Point, StepSampler
+from diffkit import Level, Point, StepSampler, summed
+from diffkit_samplers.linear import column
 from diffkit_samplers.multistep import NODES, WEIGHTS, lagrange
-from diffkit_samplers.staged import column
 
 
 class EpsMultistep(StepSampler):
@@ -42,23 +42,17 @@ class EpsMultistep(StepSampler):
         return half * (basis @ WEIGHTS)
 
     def prepare(self, path: Sequence[Level]) -> list[Any]:
-        """Return for each step the weights of x and those of the estimates, the latest first."""
-        alpha, sigma = column(path, "alpha"), column(path, "sigma")
+        """Return for each step the weights of x and of the estimate at each point, the latest first."""
+        alpha, sigma = (torch.from_numpy(column(path, name)) for name in ("alpha", "sigma"))
         s, places = sigma / alpha, torch.arange(len(path) - 1)[:, None] - torch.arange(self.order)
         points, there = places.clamp(min=0), places >= 0
         shares = alpha[1:, None] * self.integrals(s[:-1], s[1:], s[points], there) / sigma[points]
         of_x0 = -shares * alpha[points]
         shares[:, 0] += alpha[1:] / alpha[:-1]
-        rows = zip(shares.tolist(), of_x0.tolist(), there.sum(1).tolist(), strict=True)
-        return [(of_x[:k], of_x0[:k]) for of_x, of_x0, k in rows]
+        return torch.stack((shares, of_x0), 2).flatten(1).tolist()
 
     def step(
         self, x: Tensor, x0: Tensor, now: Level, then: Level, *, past: Sequence[Point], plan: Any, **_: Any
     ) -> Tensor:
         """Return the sample at level ``then``."""
-        of_x, of_x0 = plan
-        result = torch.mul(x, of_x[0]).add_(x0, alpha=of_x0[0])
-        for i in range(1, len(of_x)):
-            point = past[-i]
-            result.add_(point.x, alpha=of_x[i]).add_(point.x0, alpha=of_x0[i])
-        return result
+        return summed(plan, [x, x0, *[of for point in reversed(past) for of in (point.x, point.x0)]])

@@ -52,7 +52,7 @@ class ERSDE(ReverseSDE):
             return torch.logaddexp(torch.exp(-0.3 * lam), lam.new_tensor(math.log(10))) - lam
         return -lam if self.phi == "ode" else -2 * lam
 
-    def moments(self, lam: Tensor, decay: Tensor, count: int) -> Tensor:
+    def powers(self, lam: Tensor, decay: Tensor, count: int) -> Tensor:
         """Return ∫ v^k dw = ∫_0^1 w dv^k - r, v = (u - s')/(s - s'), by quadrature in log u; it is 1 - r for k=0."""
         now, then = lam[:-1, None], lam[1:, None]
         at = (now + then) / 2 + (then - now) / 2 * NODES

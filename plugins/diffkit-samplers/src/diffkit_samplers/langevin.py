@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from math import exp, expm1, sqrt
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from diffkit import DataSpec, DiffkitError, Level, Point, StepSampler
+from diffkit import DataSpec, DiffkitError, Level, Point, StepSampler, summed
 from diffkit_samplers.ancestral import not_negative, towards_data
 from diffkit_samplers.bases import Base, built
 
@@ -52,7 +51,8 @@ class Langevin(StepSampler):
                 f"base={type(self.base).__name__} walks a grid in its own way, which leaves no place for corrections; "
                 f"give a solver that goes from level to level, such as base=ddpm"
             )
-        self.corrector_steps, self.snr, self.history = corrector_steps, snr, self.base.history
+        self.corrector_steps, self.snr = corrector_steps, snr
+        self.history, self.moments = self.base.history, self.base.moments
         self.kept, self.fresh = exp(-2 * snr**2), sqrt(-expm1(-4 * snr**2))
 
     def prepare(self, path: Sequence[Level]) -> Sequence[Any]:
@@ -80,7 +80,7 @@ class Langevin(StepSampler):
         x = self.base.step(x, x0, now, then, past=past, plan=plan, denoise=denoise, draw=draw)
         if then.sigma:
             for _ in range(self.corrector_steps):
-                estimate = denoise(x, then)
-                x = torch.mul(x, self.kept).add_(estimate, alpha=then.alpha * (1 - self.kept))
+                estimate = denoise(x, then)[0] if self.moments else denoise(x, then)
+                x = summed((self.kept, then.alpha * (1 - self.kept)), (x, estimate))
                 x.add_(draw(), alpha=then.sigma * self.fresh)
         return x

@@ -13,38 +13,24 @@ The coordinate φ in which D is taken for a polynomial is what such methods diff
 """
 
 from collections.abc import Sequence
-from itertools import zip_longest
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffkit import Level, Point, StepSampler
-from diffkit_samplers.staged import column
+from diffkit import Level
+from diffkit_samplers.linear import Linear, Weights, column, corrections
 
 NODES, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(16))
 """Gauss and Legendre's quadrature on [-1, 1]."""
 
 
-class Weights(NamedTuple):
-    """One step: the weights of x, of the estimates from the latest back, and of noise; and what corrects the last step.
-
-    A step taken again differs from the first in its weights of estimates alone, so that the corrector is by how much:
-    that of the estimate at its end first.
-    """
-
-    x: float
-    x0: Sequence[float]
-    noise: float = 0.0
-    corrector: Sequence[float] = ()
-
-
-class Multistep(StepSampler):
-    """What these methods share: weights for all steps at once, and the sums.
+class Multistep(Linear):
+    """What these methods share: weights for all steps at once.
 
     The corrector costs no evaluation: once the estimate at the end of a step is known, which the next step needs
-    anyway, the step is taken again with it as one more node.
+    anyway, the step is taken again with it as one more node. That changes x by a sum of estimates, so that the next
+    step is still one sum, from where the step before first ended.
 
     Args:
         steps: the number of steps.
@@ -71,74 +57,49 @@ class Multistep(StepSampler):
         return [min(self.order, i + 1) for i in range(len(path) - 1)]
 
     def prepare(self, path: Sequence[Level]) -> list[Weights]:
-        """Return the weights of each step, and those that correct the step before."""
+        """Return the weights of each step, the correction of the step before among them."""
+        kept, b, changes = self.weights(path)
+        terms = torch.cat((kept[:, None], b + kept[:, None] * changes), 1)
+        return list(map(Weights, terms.tolist()))
+
+    def weights(self, path: Sequence[Level]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weights of x ``(steps,)``, those of the estimates, and those that correct x before the step.
+
+        The latter two are ``(steps, k)``, from the estimate at the start of the step back, and 0 where none is looked
+        at.
+        """
+        lam, alpha, sigma = (torch.from_numpy(column(path, name)) for name in ("lam", "alpha", "sigma"))
         orders = self.orders(path)
         again = [k + self.extra for k in orders[:-1]] if self.corrector else []
-        lam, alpha, sigma = (column(path, name) for name in ("lam", "alpha", "sigma"))
-        rows = self._shares(lam, alpha, orders, again)
-        kept, n = (sigma[1:] / sigma[:-1]).tolist(), len(orders)
-        correctors = [(), *map(change, rows, rows[n:])] if again else [()] * n
-        return [Weights(*row) for row in zip(kept, rows, [0.0] * n, correctors, strict=False)]
+        shares = self._shares(lam, alpha, orders, again)
+        b = shares[: len(orders)]
+        return sigma[1:] / sigma[:-1], b, corrections(b, shares[len(orders) :]) if again else torch.zeros_like(b)
 
-    def _shares(self, lam: Tensor, alpha: Tensor, orders: list[int], again: list[int]) -> list[list[float]]:
+    def _shares(self, lam: Tensor, alpha: Tensor, orders: list[int], again: list[int]) -> Tensor:
         """Return the weights of the estimates in each step, then those in the first of them taken ``again``."""
-        phi, looks, most = self.coordinate(lam), torch.tensor(orders + again), max(orders + again)
+        looks, k = torch.tensor(orders + again), torch.arange(self.history + 1)
         step = torch.cat((torch.arange(len(orders)), torch.arange(len(again))))
         ahead = torch.arange(len(step)) >= len(orders)  # the end of the step is a node, too
-        nodes = phi[((step + ahead)[:, None] - torch.arange(most)).clamp(min=0)]
+        phi = self.coordinate(lam)
+        about = lam[step], lam[step + 1], phi[step + 1], phi[((step + ahead)[:, None] - k).clamp(min=0)]
+        b = self._integrals(*about, k < looks[:, None])
         while True:
-            there = torch.arange(most) < looks[:, None]
-            b = self._integrals(lam[step], lam[step + 1], phi[step + 1], nodes, there)
             unsteady = (b.abs().sum(1) > self.amplification * b.sum(1).abs()) & (looks > 1)
             if not unsteady.any():
-                break
+                return alpha[step + 1, None] * b
             looks -= unsteady.long()
-        found = (alpha[step + 1, None] * b).tolist()
-        return [row[:k] for row, k in zip(found, looks.tolist(), strict=True)]
+            b[unsteady] = self._integrals(*(of[unsteady] for of in about), k < looks[unsteady, None])
 
     def _integrals(self, now: Tensor, then: Tensor, phi_then: Tensor, nodes: Tensor, there: Tensor) -> Tensor:
-        """Return b_j ``(steps, order)``; all the weight is at the end of a step to λ=∞, where D is extrapolated to."""
+        """Return b_j ``(steps, k)``; all the weight is at the end of a step to λ=∞, where D is extrapolated to."""
         clean = torch.isinf(then)
-        half = (then.masked_fill(clean, 0) - now.masked_fill(clean, 0)) / 2
-        at = now[:, None] + half[:, None] * (1 + NODES)
-        kernel = half[:, None] * WEIGHTS * torch.exp(half[:, None] * (NODES - 1))
-        inner = (lagrange(nodes, self.coordinate(at), there) * kernel[:, None]).sum(2)
+        half = (torch.where(clean, now, then) - now)[:, None] / 2
+        kernel = half * WEIGHTS * torch.exp(half * (NODES - 1))
+        basis = lagrange(nodes, self.coordinate(now[:, None] + half * (1 + NODES)), there)
+        inner = (basis * kernel[:, None]).sum(2)
         if not clean.any():
             return inner
         return torch.where(clean[:, None], lagrange(nodes, phi_then[:, None], there)[..., 0], inner)
-
-    def correct(self, x: Tensor, x0: Tensor, now: Level, *, past: Sequence[Point], plan: Weights, **_: Any) -> Tensor:
-        """Return the sample at level ``now``, the step to it taken again with its own estimate among the nodes."""
-        return corrected(plan, x, x0, past)
-
-    def step(
-        self, x: Tensor, x0: Tensor, now: Level, then: Level, *, past: Sequence[Point], plan: Weights, **_: Any
-    ) -> Tensor:
-        """Return the sample at level ``then``."""
-        return weighted(plan, x, x0, past)
-
-
-def weighted(weights: Weights, x: Tensor, x0: Tensor, past: Sequence[Point]) -> Tensor:
-    """Return the sum of ``x``, ``x0`` and the estimates before it by their weights."""
-    result = torch.mul(x, weights.x).add_(x0, alpha=weights.x0[0])
-    for i in range(1, len(weights.x0)):
-        result.add_(past[-i].x0, alpha=weights.x0[i])
-    return result
-
-
-def corrected(weights: Weights, x: Tensor, x0: Tensor, past: Sequence[Point]) -> Tensor:
-    """Return ``x``, where a step ended, as it would be had that step looked at the estimate ``x0`` there."""
-    if not weights.corrector:
-        return x
-    result = torch.add(x, x0, alpha=weights.corrector[0])
-    for i in range(1, len(weights.corrector)):
-        result.add_(past[-i].x0, alpha=weights.corrector[i])
-    return result
-
-
-def change(old: Sequence[float], new: Sequence[float]) -> list[float]:
-    """Return by how much weights change, where ``new`` has one more: that of the estimate at the end of the step."""
-    return [there - here for here, there in zip_longest([0.0, *old], new, fillvalue=0.0)]
 
 
 def lagrange(nodes: Tensor, at: Tensor, there: Tensor) -> Tensor:
@@ -146,8 +107,11 @@ def lagrange(nodes: Tensor, at: Tensor, there: Tensor) -> Tensor:
 
     It is 0 for a node that is not.
     """
-    own = torch.eye(nodes.shape[1], dtype=torch.bool)
-    gaps = nodes[:, :, None] - nodes[:, None]
-    factors = (at[:, None, None] - nodes[:, None, :, None]) / gaps[..., None]
-    factors.masked_fill_((own | ~there[:, None])[..., None], 1.0)
-    return factors.prod(2).masked_fill_(~there[..., None], 0.0)
+    missing = ~there
+    alone = torch.eye(nodes.shape[1], dtype=torch.bool) | missing[:, None]
+    scale = 1 / (nodes[..., None] - nodes[:, None]).masked_fill_(alone, 1).prod(2)
+    factors = (at[:, None] - nodes[..., None]).masked_fill_(missing[..., None], 1)
+    one = torch.ones_like(factors[:, :1])
+    before = torch.cat((one, factors[:, :-1]), 1).cumprod(1)
+    after = torch.cat((one, factors[:, 1:].flip(1)), 1).cumprod(1).flip(1)
+    return (scale[..., None] * before * after).masked_fill_(missing[..., None], 0)

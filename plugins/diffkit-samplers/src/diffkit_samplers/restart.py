@@ -6,7 +6,7 @@ from math import log, sqrt
 import torch
 from torch import Tensor
 
-from diffkit import DataSpec, DiffkitError, Level, StepSampler, Streams
+from diffkit import DataSpec, DiffkitError, Level, StepSampler, Streams, summed
 from diffkit.contracts.sampling import Denoise
 from diffkit_samplers.ancestral import not_negative, towards_data
 from diffkit_samplers.bases import Base, Continued, built
@@ -75,5 +75,5 @@ class Restart(StepSampler):
         for piece in [path[: last + 1], *[path[first : last + 1]] * (self.repeats - 1)]:
             x = self.base.integrate(denoiser, x, piece, streams=streams, **cond)
             noise = torch.randn_like(x) if streams is None else streams.draw(tuple(x.shape[1:]), 0, like=x)
-            x = torch.mul(x, high.alpha / low.alpha).add_(noise, alpha=fresh)
+            x = summed((high.alpha / low.alpha, fresh), (x, noise))
         return self.base.integrate(denoiser, x, path[first:], streams=streams, **cond)

@@ -14,23 +14,21 @@ for every polynomial what the integral does; with v the distance from the end of
     Σ_j b_j v_j^k = ∫_r^1 v^k dw        for k below the number of estimates.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from diffkit import Level, Point, StepSampler
+from diffkit import Level
 from diffkit_samplers.ancestral import towards_data
-from diffkit_samplers.multistep import Weights, change, corrected, weighted
+from diffkit_samplers.linear import Linear, Weights, column, corrections
 
 
-class ReverseSDE(StepSampler):
+class ReverseSDE(Linear):
     """What these methods share: weights for all steps at once, and the sums. The last step, to σ=0, is x_0.
 
     A corrected step is taken again with the estimate at its end among the nodes, once the next step needs that anyway,
-    and with the same noise.
+    and with the same noise (see :class:`~diffkit_samplers.multistep.Multistep`).
 
     Args:
         steps: the number of steps.
@@ -45,7 +43,7 @@ class ReverseSDE(StepSampler):
 
     def rate(self, lam: Tensor) -> Tensor:
         """Return ρ of φ = s^ρ, 1 or more, for steps between levels ``lam``."""
-        raise NotImplementedError(f"{type(self).__name__} has no noise; define rate(), or decay() and moments()")
+        raise NotImplementedError(f"{type(self).__name__} has no noise; define rate(), or decay() and powers()")
 
     def coordinate(self, lam: Tensor) -> Tensor:
         """Return c at levels ``lam`` (float64): λ."""
@@ -55,7 +53,7 @@ class ReverseSDE(StepSampler):
         """Return -log r for each step between levels ``lam``."""
         return self.rate(lam) * lam.diff()
 
-    def moments(self, lam: Tensor, decay: Tensor, count: int) -> Tensor:
+    def powers(self, lam: Tensor, decay: Tensor, count: int) -> Tensor:
         """Return ∫ v^k dw for k < ``count`` and each step, ``(steps, count)``.
 
         With c = λ and φ = s^ρ, w is exp(-a v) with a = -log r, and the moment an incomplete gamma function.
@@ -65,59 +63,30 @@ class ReverseSDE(StepSampler):
         return torch.exp(torch.lgamma(k + 1) - k * a.log()) * torch.special.gammainc(k + 1, a)
 
     def prepare(self, path: Sequence[Level]) -> Sequence[Weights]:
-        """Return the weights of each step, and those of the correction of the step before."""
+        """Return the weights of each step, the correction of the step before among them."""
         towards_data(path)
         noisy = path if path[-1].sigma else path[:-1]
-        lam = torch.tensor([level.lam for level in noisy], dtype=torch.float64)
+        lam, alpha, sigma = (torch.from_numpy(column(noisy, name)) for name in ("lam", "alpha", "sigma"))
         decay = self.decay(lam)
-        kept = torch.exp(lam.diff() - decay).tolist()  # r s / s'
-        fresh = (-torch.expm1(2 * (lam.diff() - decay))).clamp(min=0).sqrt().tolist()
-        b = self._integrals(lam, decay, self.order, ahead=0)
-        plans = [
-            Weights(then.sigma / now.sigma * kept[i], _times(then.alpha, b[i]), then.sigma * fresh[i])
-            for i, (now, then) in enumerate(pairwise(noisy))
-        ]
-        if len(noisy) < len(path):
-            plans.append(Weights(0.0, (path[-1].alpha,), 0.0))
+        excess = lam.diff() - decay  # log r s/s'
+        kept = sigma[1:] / sigma[:-1] * torch.exp(excess)
+        fresh = sigma[1:] * (-torch.expm1(2 * excess)).clamp(min=0).sqrt()
+        b = alpha[1:, None] * self._integrals(lam, decay, self.order, ahead=0)
         if self.corrector_order:
-            again = self._integrals(lam, decay, self.corrector_order, ahead=1)
-            for i, at in enumerate(noisy[1 : len(plans)]):
-                plans[i + 1] = plans[i + 1]._replace(corrector=_times(at.alpha, change(b[i], again[i])))
-        return plans
+            again = alpha[1:, None] * self._integrals(lam, decay, self.corrector_order, ahead=1)
+            b = b + kept[:, None] * corrections(b, again[:-1])
+        terms = torch.cat((kept[:, None], b), 1)
+        last = [] if noisy is path else [Weights((0.0, path[-1].alpha))]
+        return [*map(Weights, terms.tolist(), fresh.tolist()), *last]
 
-    def _integrals(self, lam: Tensor, decay: Tensor, order: int, ahead: int) -> list[list[float]]:
+    def _integrals(self, lam: Tensor, decay: Tensor, order: int, ahead: int) -> Tensor:
         """Return b_j of each step for ``order`` nodes, the latest ``ahead`` levels beyond its start, or as many as are.
 
         Where a node is missing, a row of the identity says that its b_j is 0.
         """
-        c, k = self.coordinate(lam), torch.arange(order)
+        c, k = self.coordinate(lam), torch.arange(self.history + 1)
         nodes = torch.arange(len(lam) - 1)[:, None] + ahead - k
-        there = nodes >= 0
+        there = (nodes >= 0) & (k < order)
         v = (c[1:, None] - c[nodes.clamp(min=0)]) / c.diff()[:, None]
-        powers = torch.where(there[:, None] & there[:, :, None], v[:, None] ** k[:, None], torch.eye(order).to(v))
-        b = torch.linalg.solve(powers, self.moments(lam, decay, order) * there)
-        return [row[: i + 1 + ahead] for i, row in enumerate(b.tolist())]
-
-    def correct(self, x: Tensor, x0: Tensor, now: Level, *, past: Sequence[Point], plan: Weights, **_: Any) -> Tensor:
-        """Return the sample at level ``now``, the step to it taken again with its own estimate among the nodes."""
-        return corrected(plan, x, x0, past)
-
-    def step(
-        self,
-        x: Tensor,
-        x0: Tensor,
-        now: Level,
-        then: Level,
-        *,
-        past: Sequence[Point],
-        plan: Weights,
-        draw: Callable[[], Tensor],
-        **_: Any,
-    ) -> Tensor:
-        """Return the sample at level ``then``."""
-        x = weighted(plan, x, x0, past)
-        return x.add_(draw(), alpha=plan.noise) if plan.noise else x
-
-
-def _times(alpha: float, weights: Iterable[float]) -> tuple[float, ...]:
-    return tuple(alpha * weight for weight in weights)
+        powers = torch.linalg.vander(v).mT.where(there[:, None] & there[:, :, None], torch.eye(len(k)).to(v))
+        return torch.linalg.solve(powers, self.powers(lam, decay, len(k)) * there)

@@ -11,13 +11,14 @@ with D_j the estimate at stage j and D_0 that at the start. A method is its plac
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from diffkit import Level, StepSampler, levels_at
+from diffkit import Level, StepSampler, levels_at, summed
+from diffkit_samplers.linear import column
 
 Number = Any
-"""A float, or a tensor with a value a step: the formulas of stages are elementwise."""
+"""A float, or an array with a value a step: the formulas of stages are elementwise."""
 
 Stage = tuple[Number, list[Number]]
 """The place s_i, and the weights of the estimates before it."""
@@ -49,11 +50,13 @@ class Staged(StepSampler):
             return clean
         sigma, s_then = column(starts[: len(noisy)], "sigma"), column(noisy, "sigma") / column(noisy, "alpha")
         s = sigma / column(starts[: len(noisy)], "alpha")
-        columns = []
+        known, columns = {id(s_then): noisy}, []
         for place, weights in self.stages(s, s_then):
-            at = noisy if place is s_then else levels_at((-place.log()).tolist(), like=starts[0].tensor)
+            if id(place) not in known:
+                known[id(place)] = levels_at((-np.log(place)).tolist(), like=starts[0].tensor)
+            at = known[id(place)]
             alpha = column(at, "alpha")
-            rows = torch.stack((column(at, "sigma") / sigma, *(alpha * w for w in weights)), 1)
+            rows = np.stack((column(at, "sigma") / sigma, *(alpha * w for w in weights)), 1)
             columns.append(zip(at, rows.tolist(), strict=True))
         return [Stages(inner, end) for *inner, (_, end) in zip(*columns, strict=True)] + clean
 
@@ -72,23 +75,9 @@ class Staged(StepSampler):
         return climb(plan, x, x0, denoise)
 
 
-def column(levels: Sequence[Level], name: str) -> Tensor:
-    """Return one coefficient of all levels."""
-    return torch.tensor([getattr(level, name) for level in levels], dtype=torch.float64)
-
-
 def climb(plan: Stages, x: Tensor, x0: Tensor, denoise: Callable[[Tensor, Level], Tensor]) -> Tensor:
     """Return the end of a step from ``x``, through its stages."""
-    estimates = [x0]
+    known = [x, x0]
     for level, weights in plan.inner:
-        estimates.append(denoise(summed(weights, x, estimates), level))
-    return summed(plan.end, x, estimates)
-
-
-def summed(weights: Sequence[float], x: Tensor, estimates: Sequence[Tensor]) -> Tensor:
-    """Return the sum of ``x`` and the estimates by their weights."""
-    result = torch.mul(x, weights[0])
-    for weight, estimate in zip(weights[1:], estimates, strict=True):
-        if weight:
-            result.add_(estimate, alpha=weight)
-    return result
+        known.append(denoise(summed(weights, known), level))
+    return summed(plan.end, known)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, avg_pool2d, avg_pool3d, interpolate
 
 from diffkit import DataSpec
-from diffkit_nets.condition import Condition
+from diffkit_nets.condition import Condition, by_frame
 from diffkit_nets.folding import fold, unfold
 from diffkit_nets.inflation import inflate
 from diffkit_nets.layers import Attend, check_dropout, divisor, gather, recompute
@@ -58,7 +58,7 @@ class EDM2(nn.Module):
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
-        self.spec, self.checkpoint = spec, checkpoint
+        self.spec, self.checkpoint, self.per_frame = spec, checkpoint, spec.rank == 3
         self.levels = levels = levels_of(spec, size, width, multipliers, blocks, attention, patch)
         check_dropout(dropout)
         vector, sides = max(levels.widths), prod(levels.patch)
@@ -103,9 +103,12 @@ class EDM2(nn.Module):
         return [layer for block in blocks for layer in block.modules() if isinstance(layer, Attend)]
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
-        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``.
+
+        For clips, ``lam`` may be ``(batch, frames)``.
+        """
         x, vector, tokens = self.condition.around(x, lam, label, **cond)
-        vector, tokens = unit(vector, (1,)), None if tokens is None else unit(tokens, (2,))
+        vector, tokens = unit(vector, (-1,)), None if tokens is None else unit(tokens, (2,))
         h = fold(x, self.levels.patch)
         h = self.first(torch.cat((h, torch.ones_like(h[:, :1])), 1))
         skips, each = [h], self.levels.blocks + 1
@@ -121,7 +124,8 @@ class EDM2(nn.Module):
                 h = self._through(block, interpolate(h, skips[-1].shape[2:]), vector, tokens)
             else:
                 h = self._through(block, mp_cat(h, skips.pop()), vector, tokens)
-        gain, weight = self.gain, self.last.weight
+        gain: Tensor = self.gain
+        weight = self.last.weight
         if gain.ndim:  # one an output
             gain = gain.repeat_interleave(len(weight) // len(gain)).reshape(-1, *[1] * (weight.ndim - 1))
         return unfold(self.last(h, gain), self.levels.patch)
@@ -167,12 +171,15 @@ class Block(nn.Module):
         self.told = CrossAttention(len(shape), outer, vector) if told else None
 
     def forward(self, x: Tensor, vector: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """Return ``(batch, outer, *shape)`` of ``x`` ``(batch, inner, *shape)`` and ``vector`` ``(batch, vector)``."""
+        """Return ``(batch, outer, *shape)`` of ``x`` ``(batch, inner, *shape)`` and ``vector`` ``(batch, vector)``.
+
+        Vectors ``(batch, frames, vector)`` are for the frames of a clip.
+        """
         kept = x if self.skip is None else self.skip(x)
         if self.encodes:
             kept = x = unit(kept, (1,))
-        scale = 1 + self.modulation(vector, self.gain).reshape(len(x), -1, *[1] * (x.ndim - 2))
-        h = mp_silu(self.enter(mp_silu(x)) * scale)
+        scale = 1 + self.modulation(by_frame(vector, x.shape[2]), self.gain).mT
+        h = mp_silu(self.enter(mp_silu(x)) * scale.reshape(*scale.shape, *[1] * (x.ndim - 3)))
         h = mp_sum(kept, self.leave(self.dropout(h)), SHARE)
         if self.attention is not None:
             h = self.attention(h)

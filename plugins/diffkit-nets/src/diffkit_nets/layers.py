@@ -1,7 +1,7 @@
 """The parts that the networks share."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from diffkit import DataSpec, DiffkitError
 
+Layer = TypeVar("Layer", bound=nn.Module)
 CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 """The convolution of each rank."""
 
@@ -23,7 +24,7 @@ def convolution(shape: Sequence[int], inner: int, outer: int, stride: Sequence[i
     return CONVOLUTIONS[len(shape)](inner, outer, kernel, stride, padding=[k // 2 for k in kernel])
 
 
-def zero(layer: nn.Module) -> nn.Module:
+def zero(layer: Layer) -> Layer:
     """Return ``layer`` with all its parameters set to zero: a residual branch that ends in it starts as nothing."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

@@ -44,8 +44,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor, rotation: Rotation) -> Tensor:
         """Return what each position gathered; to the layer within, and so to guidance, parts are further heads."""
         parts = x.shape[1]
-        qkv = linear_twice(self.qkv, normalised, x, scale, shift).unflatten(-1, (3, self.heads, -1))
-        qk, v = qkv.split((2, 1), 3)
+        qkv = linear_twice(self.qkv, normalised, x, scale, shift).reshape(*x.shape[:-1], 3, self.heads, -1)
+        qk, v = qkv.split_with_sizes((2, 1), 3)
         q, k = twice(turned, qk, self.scales, *rotation).unbind(3)
         q, k, v = (each.transpose(2, 3).flatten(1, 2) for each in (q, k, v.squeeze(3)))
         gathered = self.attend(q, k, v).unflatten(1, (parts, -1)).transpose(2, 3).flatten(3)

@@ -256,6 +256,23 @@ class TestAPluginThatIsBroken:
         said = ["first-pack", "second-pack", "schedule=first-pack.twin or schedule=second-pack.twin"]
         refused(*QUICK, "schedule=twin", path=[folder], said=said)
 
+    def test_a_schedule_that_is_not_monotone_is_refused_before_anything_is_written(
+        self, refused_inside, make_plugin, install
+    ):
+        source = """
+from diffkit_spirals.model import Root
+
+class Up(Root):
+    def lam(self, t):
+        return super().lam(1 - t)
+
+@hookimpl
+def diffkit_schedules():
+    yield Component("up", "up_pack:Up")
+"""
+        install(make_plugin("up-pack", source))
+        refused_inside(*QUICK, "schedule=up", said=["schedule 'up' is not monotone", "after t=0,", "schedule=NAME"])
+
     def test_a_network_for_another_rank_is_refused_before_anything_is_written(self, refused, make_plugin):
         source = """
 from torch import nn

@@ -151,6 +151,7 @@ def try_sampling(model: Model) -> None:
 
     A sample is begun, of which a few evaluations are made: by then a sampler has added noise, if it adds any.
     """
+    _check_falling(model)
     left = iter(range(TRIED))
 
     def count(*_: object) -> None:
@@ -166,6 +167,18 @@ def try_sampling(model: Model) -> None:
         pass
     finally:
         hook.remove()
+
+
+def _check_falling(model: Model) -> None:
+    """Raise where the schedule has less noise at a later time, on which no sampler could step."""
+    t = torch.linspace(0, 1, 257, dtype=torch.float64)
+    with torch.no_grad():
+        rising = ~(model.denoiser.schedule.lam(t).diff() < 0)
+    if rising.any():
+        raise DiffkitError(
+            f"schedule '{model.config.schedule.name}' is not monotone: its λ does not fall after "
+            f"t={t[:-1][rising][0]:g}, as noise has to grow from t=0 to t=1; choose another: schedule=NAME"
+        )
 
 
 def by(shape: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ Models" (2021). Every solver, prediction and weighting is written in (α, σ, λ
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf
+from math import exp, hypot, inf
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -85,9 +85,11 @@ def levels_at(lams: Sequence[float], *, like: Tensor) -> list[Level]:
     What a denoiser answers at α z_0 + σ ε depends on λ alone once α is divided out, so a solver that wants to stop
     between two levels of a schedule may choose α as it likes.
     """
-    lam = torch.as_tensor(lams, dtype=torch.float64)
-    alpha, sigma = torch.sigmoid(2 * lam).sqrt(), torch.sigmoid(-2 * lam).sqrt()
-    return list(map(Level, alpha.tolist(), sigma.tolist(), lam.tolist(), lam.to(like).unbind()))
+    lams = [float(lam) for lam in lams]
+    ratios = [exp(-lam) for lam in lams]
+    alphas = [1 / hypot(1, ratio) for ratio in ratios]
+    sigmas = [ratio * alpha for ratio, alpha in zip(ratios, alphas, strict=True)]
+    return list(map(Level, alphas, sigmas, lams, torch.tensor(lams, dtype=torch.float64).to(like).unbind()))
 
 
 def derivatives(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, log, sqrt
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from diffkit import DiffkitError, Level, Streams, levels_at
@@ -60,17 +62,7 @@ class EDM(Heun):
 
     def raised(self, path: Sequence[Level]) -> list[Level]:
         """Return the levels that steps start from, and the last of ``path``."""
-        gamma = min(self.s_churn / (len(path) - 1), sqrt(2) - 1)
-        chosen = [i for i in range(1, len(path) - 1) if gamma and self.s_tmin <= path[i].ratio <= self.s_tmax]
-        if not chosen:
-            return list(path)
-        towards_data(path)
-        lams = [max(path[i].lam - log(1 + gamma), path[0].lam) for i in chosen]
-        starts = list(path)
-        for i, high in zip(chosen, levels_at(lams, like=path[0].tensor), strict=True):
-            sigma = path[i].sigma * exp(path[i].lam - high.lam)
-            starts[i] = Raised(path[i].alpha, sigma, high.lam, high.tensor, path[i])
-        return starts
+        return _raised(tuple(path), min(self.s_churn / (len(path) - 1), sqrt(2) - 1), self.s_tmin, self.s_tmax)
 
     def integrate(
         self, denoiser: Denoise, x: Tensor, path: Sequence[Level], *, streams: Streams | None = None, **cond: Tensor
@@ -90,3 +82,19 @@ class EDM(Heun):
         if not isinstance(then, Raised):
             return x
         return x.add_(draw(), alpha=self.s_noise * sqrt(then.sigma**2 - then.before.sigma**2))
+
+
+@lru_cache(maxsize=8)
+def _raised(path: tuple[Level, ...], gamma: float, s_tmin: float, s_tmax: float) -> list[Level]:
+    """Return the same levels where it is asked for them again, so that what is prepared for them serves again."""
+    chosen = [i for i in range(1, len(path) - 1) if gamma and s_tmin <= path[i].ratio <= s_tmax]
+    if not chosen:
+        return list(path)
+    towards_data(path)
+    lams = [max(path[i].lam - log(1 + gamma), path[0].lam) for i in chosen]
+    starts = list(path)
+    with torch.inference_mode(False):
+        for i, high in zip(chosen, levels_at(lams, like=path[0].tensor), strict=True):
+            sigma = path[i].sigma * exp(path[i].lam - high.lam)
+            starts[i] = Raised(path[i].alpha, sigma, high.lam, high.tensor, path[i])
+    return starts

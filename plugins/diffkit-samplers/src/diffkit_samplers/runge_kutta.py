@@ -27,9 +27,10 @@ def bounded(tableau: Tableau, s: Number, s_then: Number) -> list[Stage]:
     taus, found, places = [1 - clean], [(s, [])], {1.0: s_then}
     for row in tableau:
         slopes = [a * step / tau for a, tau in zip(row, taus, strict=False)]
-        weights = [
-            sum((slopes[j] * found[j][1][k] for j in range(k + 1, len(row))), -slopes[k]) for k in range(len(row))
-        ]
+        weights = [-slope for slope in slopes]
+        for a, slope, (_, earlier) in zip(row, slopes, found, strict=False):
+            if a:
+                weights[: len(earlier)] = [w + slope * v for w, v in zip(weights, earlier, strict=False)]
         part = round(sum(row), 12)
         inner = clean - part * step
         taus.append(1 - inner)

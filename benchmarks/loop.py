@@ -5,7 +5,8 @@
 Both loops of a pair run in turn, so that a machine that slows down slows both; the figure is the median of the pairs'
 ratios. The network is the default recipe's UNet at 32x32; the second table has a network so small that only the loop
 remains, and gives the microseconds beyond the bare forward: for each evaluation of the network, and for each step,
-which may have several.
+which may have several. They are those of any batch but the first, for which what depends on the levels alone is found;
+the last column has the milliseconds that this takes for a grid of 1,000 steps.
 """
 
 import argparse
@@ -13,11 +14,12 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from diffkit import DataSpec, Denoiser, build, levels
+from diffkit import DataSpec, Denoiser, StepSampler, build, levels
 from diffkit.data.stream import BatchStream
 from diffkit.training import Trainer
 
@@ -147,16 +149,18 @@ class Tiny(nn.Module):
 def overhead(count: int) -> dict[str, dict[str, float]]:
     """Return, for every installed sampler, the microseconds that an evaluation and a step cost beyond the bare forward.
 
-    The whole of a sampling in 50 steps, preparations included, less as many bare forwards as it evaluated, is divided
-    by the evaluations and by the steps: a step of two evaluations counts as two evaluations, and as one step. Each time
-    is the least of ``count``, since whatever else the machine does only adds to it.
+    The whole of a sampling in 50 steps, less as many bare forwards as it evaluated, is divided by the evaluations and
+    by the steps: a step of two evaluations counts as two evaluations, and as one step. Each time is the least of
+    ``count``, since whatever else the machine does only adds to it. ``prepare`` is what a sampler that can prepares for
+    1,000 steps, in milliseconds.
     """
     from diffkit import catalog
 
     steps, noise, net = 50, torch.randn(16, 16), Tiny()
     denoiser = Denoiser(net, "cosine", "edm").eval()
     lam = torch.zeros(16)
-    found: dict[str, dict[str, float]] = {"evaluation": {}, "step": {}}
+    path = levels(denoiser.schedule, torch.linspace(1, 1e-3, 1000, dtype=torch.float64), like=noise)
+    found: dict[str, dict[str, float]] = {"us_per_evaluation": {}, "us_per_step": {}, "ms_to_prepare": {}}
     for name in catalog.names("sampler"):
         sampler = build("sampler", name, steps=steps)
         before = denoiser.evaluations
@@ -173,7 +177,10 @@ def overhead(count: int) -> dict[str, dict[str, float]]:
 
         measured = timed(whole, bare, count)
         beyond = min(ours for ours, _ in measured) - min(theirs for _, theirs in measured)
-        found["evaluation"][name], found["step"][name] = 1e6 * beyond / evaluations, 1e6 * beyond / steps
+        found["us_per_evaluation"][name], found["us_per_step"][name] = 1e6 * beyond / evaluations, 1e6 * beyond / steps
+        if isinstance(sampler, StepSampler):
+            prepared = timed(partial(sampler.prepare, path), lambda: None, count)
+            found["ms_to_prepare"][name] = 1e3 * min(ours for ours, _ in prepared)
     return found
 
 
@@ -187,7 +194,7 @@ def main() -> None:
     result = {
         "sampling": sampling(net, arguments.pairs),
         "training": training(arguments.pairs),
-        **{f"overhead_us_per_{unit}": values for unit, values in overhead(arguments.pairs).items()},
+        **{f"overhead_{unit}": values for unit, values in overhead(arguments.pairs).items()},
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
@@ -197,9 +204,10 @@ def main() -> None:
             f"{name:9} {row['ms_per_step']:8.2f} ms a step, by hand {row['by_hand_ms_per_step']:8.2f} ms, "
             f"overhead {100 * (row['ratio'] - 1):+.2f} %"
         )
-    print("beyond the bare forward of a tiny network, in microseconds, an evaluation and a step:")
+    print("beyond the bare forward of a tiny network, in µs, an evaluation and a step; ms to prepare 1,000 steps:")
     for name, value in result["overhead_us_per_evaluation"].items():
-        print(f"  {name:12} {value:6.1f} {result['overhead_us_per_step'][name]:6.1f}")
+        prepared = result["overhead_ms_to_prepare"].get(name, 0.0)
+        print(f"  {name:12} {value:6.1f} {result['overhead_us_per_step'][name]:6.1f} {prepared:6.1f}")
     if arguments.json:
         print(json.dumps(result))
 

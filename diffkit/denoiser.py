@@ -77,6 +77,24 @@ class Denoiser(nn.Module):
                 f"{type(net).__name__} was built for {built.outputs}; build it for a spec with outputs={needed}"
             )
 
+        if getattr(self.times, "per_frame", False):
+            self._check_frames()
+
+    def _check_frames(self) -> None:
+        if not getattr(self.net, "per_frame", False):
+            raise DiffkitError(
+                f"{type(self.net).__name__} is told one noise level for the whole of an item, and not one a frame; "
+                f"choose a network for clips that is, such as net=unet, or other times: times=NAME"
+            )
+
+    def _times(self, at: Tensor | float, n: int) -> Tensor:
+        """Return times as float64 ``(n,)``, or ``(n, frames)`` where they are given so."""
+        t = torch.as_tensor(at, dtype=torch.float64)
+        if t.ndim < 2:
+            return t.expand(n)
+        self._check_frames()
+        return t
+
     def _component(self, kind: str, value: Any) -> Any:
         return build(kind, value, spec=self.spec) if isinstance(value, str) else value
 
@@ -102,8 +120,7 @@ class Denoiser(nn.Module):
                 return torch.add(scaled(x, c_skip), net(scaled(x, c_in), lam, **cond), alpha=c_out)
             table = torch.stack((c_skip, c_out, c_in))[:, None].to(x, non_blocking=True)  # one for each channel
         else:
-            t = torch.as_tensor(at, dtype=torch.float64)
-            t = t if t.ndim > 1 else t.expand(n)
+            t = self._times(at, n)
             table = _rows(t, *self.prediction.coefficients(self.schedule.alpha(t), self.schedule.sigma(t))).to(x)
             lam = self.schedule.lam(t).to(x)
         skip, out, inner = _columns(table, x.ndim)
@@ -128,12 +145,13 @@ class Denoiser(nn.Module):
         if isinstance(at, Level):
             lam, alpha, sigma = at.tensor.expand(len(x)), at.alpha, at.sigma
         else:
-            t = torch.as_tensor(at, dtype=torch.float64)
-            t = t if t.ndim > 1 else t.expand(len(x))
+            t = self._times(at, len(x))
             lam, alpha, sigma = self.schedule.lam(t).to(x), self.schedule.alpha(t), self.schedule.sigma(t)
         factors: Any = (*told.coefficients(alpha, sigma), told.variance(alpha, sigma))
+        if isinstance(at, Level) and any(isinstance(factor, Tensor) for factor in factors):  # one for each channel
+            t, factors = torch.zeros(1), [f[None] if isinstance(f, Tensor) else f for f in factors]
         if any(isinstance(factor, Tensor) for factor in factors):
-            table = _rows(torch.zeros(1) if isinstance(at, Level) else t, *factors)
+            table = _rows(t, *factors)
             factors = _columns(table.to(x, non_blocking=True), x.ndim)
         skip, out, inner, variance = factors
         output, log_ratio = self.net(inner * x, lam, **cond).chunk(2, 1)
@@ -156,8 +174,7 @@ class Denoiser(nn.Module):
         Where a variance is learned, the negative log likelihood of that error is added. While training, losses are
         multiplied by the importance of their times, where times are drawn by importance. See :meth:`loss`.
         """
-        if t is None:
-            t = self.draw_times(len(x0))
+        t = self._times(self.draw_times(len(x0)) if t is None else t, len(x0))
         if noise is None:
             noise = self.draw_noise(x0)
         table = self._training_table(t).to(x0, non_blocking=True)

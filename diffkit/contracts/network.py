@@ -104,7 +104,8 @@ class Network(Protocol):
 
         Args:
             x: ``(batch, channels, *shape)``, scaled to unit variance by the prediction.
-            lam: ``(batch,)``, λ = log(α/σ), from about -10 (noise) to 10 (clean).
+            lam: ``(batch,)``, λ = log(α/σ), from about -10 (noise) to 10 (clean). A network with an attribute
+                ``per_frame`` that is true also takes one a frame, ``(batch, frames)``, the first axis of the shape.
             cond: ``label``, an int64 tensor ``(batch,)``, where the spec has labels, and each of the spec's conditions
                 by its name. One that is not passed is missing, as is one that is NaN.
         """

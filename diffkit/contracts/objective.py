@@ -55,8 +55,8 @@ class Weighting(Protocol):
     exactly (an error e in x_0 is an error e / c_out in the network's output).
 
     A weighting that learns is a ``torch.nn.Module`` with a method ``balance(losses, lam)`` besides, which is given the
-    weighted errors and λ, each ``(batch,)`` where the parameters live, and returns the losses to train on. Its
-    parameters are trained with the network's and are part of checkpoints; sampling needs none of them.
+    weighted errors and λ, each ``(batch,)``, or ``(batch, frames)``, where the parameters live, and returns the losses
+    to train on. Its parameters are trained with the network's and are part of checkpoints; sampling needs none of them.
     """
 
     def __call__(self, lam: Tensor) -> Tensor:
@@ -75,7 +75,10 @@ class Times(Protocol):
     """
 
     def __call__(self, n: int, schedule: Schedule, generator: torch.Generator | None = None) -> Tensor:
-        """Return ``n`` times in [0, 1], float64 on the host, drawn with ``generator``."""
+        """Return ``n`` times in [0, 1], float64 on the host, drawn with ``generator``.
+
+        One with an attribute ``per_frame`` that is true returns ``(n, frames)``, for networks that take them.
+        """
         ...
 
 

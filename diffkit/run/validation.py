@@ -38,7 +38,7 @@ class Validation:
         ranks, n = trainer.ranks, min(ITEMS, len(dataset))
         order = torch.randperm(len(dataset), generator=generator(seed, "validation"))[: n - n % ranks.size or n]
         self.indices = order[ranks.rank :: ranks.size].tolist() if n >= ranks.size else order.tolist()
-        drawn = trainer.denoiser.draw_times(4096, generator(seed, "validation times")).sort().values
+        drawn = trainer.denoiser.draw_times(4096, generator(seed, "validation times")).flatten().sort().values
         self.times = drawn[(torch.arange(LEVELS) * 2 + 1) * len(drawn) // (2 * LEVELS)]
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:

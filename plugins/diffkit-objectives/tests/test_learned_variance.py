@@ -56,15 +56,15 @@ def test_the_moments_are_those_of_the_data_under_every_schedule_and_prediction(b
 def test_the_loss_is_least_at_the_variance_of_the_data():
     """Its slope along log v is ½ (1 - E[(x_0 - D)²]/v): nothing at the right variance, and ½ (1 - exp(-off)) off it."""
     prediction = LearnedVariance("edm", spec=SPEC)
-    x0, noise = batch(40_000)
-    for t in (0.4, 0.6):
+    x0, noise = batch(10_000)
+    for t in torch.tensor([0.4, 0.6], dtype=torch.float64):
         for off in (0.0, 0.3, -0.3):
             net = Exact(prediction, off)
             Denoiser(net, SCHEDULES[0], prediction).loss(
                 x0, t=torch.full((40_000,), t).double(), noise=noise
             ).backward()
             expected = (1 - torch.tensor(-off).exp().item()) / 2
-            assert net.off.grad.item() == pytest.approx(expected, abs=0.02)
+            assert net.off.grad.item() == pytest.approx(expected, abs=0.04)
 
 
 class Says(nn.Module):
@@ -88,6 +88,11 @@ def test_the_estimate_is_trained_as_without_a_variance(base):
     others = alone.losses(x0, t=t, noise=noise)
     alpha, sigma = schedule.alpha(t)[:, None, None], schedule.sigma(t)[:, None, None]
     mean, variance = both.moments(alpha * x0 + sigma * noise, t)
+    for i, level in enumerate(levels(schedule, t, like=x0)[:-1]):
+        here = (alpha * x0 + sigma * noise)[i : i + 1]
+        both.net.output.data = output[i : i + 1]
+        assert torch.allclose(both.moments(here, level)[1], variance[i : i + 1])
+    both.net.output.data = output
     started_from = both.prediction.variance(alpha, sigma)
     surprise = (variance / started_from).log() / 2 + (x0 - mean) ** 2 / (2 * variance)
     assert torch.allclose(losses, others + surprise.mean((1, 2)))
@@ -98,14 +103,18 @@ def test_the_estimate_is_trained_as_without_a_variance(base):
 
 
 def test_a_small_network_learns_it():
-    net = build("net", {"name": "mlp", "width": 64, "blocks": 2}, spec=DataSpec(2, (), std=0.55, outputs=2))
+    """Of data that is a narrow mode and a wide one, so that the variance depends on where x is."""
+    mixture = GaussianMixture([1, 1], [[-1, 0], [1, 0]], [0.01, 0.25])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = build("net", {"name": "mlp", "width": 48, "blocks": 1}, spec=DataSpec(2, (), std=0.8, outputs=2))
     denoiser = Denoiser(net, SCHEDULES[0], "learned_variance")
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(0)
-    x0 = MIXTURE.sample(256 * 300, generator).float().reshape(300, 256, 2)
-    level = levels(SCHEDULES[0], torch.tensor([0.5]), like=x0)[0]
-    x = level.alpha * x0[0] + level.sigma * torch.randn(256, 2, generator=generator)
-    right = MIXTURE.moments(x, level.alpha, level.sigma)[1]
+    x0 = mixture.sample(128 * 300, generator).float().reshape(300, 128, 2)
+    level = levels(SCHEDULES[0], torch.tensor([0.4]), like=x0)[0]
+    x = level.alpha * x0[0] + level.sigma * torch.randn(128, 2, generator=generator)
+    right = mixture.moments(x, level.alpha, level.sigma)[1]
 
     def error():
         with torch.no_grad():
@@ -113,24 +122,25 @@ def test_a_small_network_learns_it():
 
     before = error()
     for rows in x0:
-        t = 0.35 + 0.3 * torch.rand(256, generator=generator, dtype=torch.float64)
+        t = 0.3 + 0.2 * torch.rand(128, generator=generator, dtype=torch.float64)
         optimizer.zero_grad()
-        denoiser.loss(rows, t=t, noise=torch.randn(256, 2, generator=generator)).backward()
+        denoiser.loss(rows, t=t, noise=torch.randn(128, 2, generator=generator)).backward()
         optimizer.step()
-    assert error() < min(0.2, before / 3)
+    assert error() < before / 3
 
 
 def test_variances_stay_finite_whatever_the_network_says():
     denoiser = Denoiser(Says(torch.tensor([0.0, 0.0, 1e30, -1e30])[None, :, None]), SCHEDULES[0], "learned_variance")
     _, variance = denoiser.moments(torch.zeros(1, 2, 1), 0.5)
-    assert variance.isfinite().all() and (variance > 0).all()
+    assert variance.isfinite().all()
+    assert (variance > 0).all()
     assert denoiser.loss(torch.zeros(1, 2, 1)).isfinite()
 
 
 def test_what_cannot_be_is_said_in_a_sentence():
     with pytest.raises(DiffkitError, match="base=learned_variance learns a variance itself"):
         build("prediction", "learned_variance", base="learned_variance")
-    with pytest.raises(DiffkitError, match="needs 2 outputs of a network for each value.*outputs=2"):
+    with pytest.raises(DiffkitError, match=r"needs 2 outputs of a network for each value.*outputs=2"):
         Denoiser(build("net", "mlp", spec=SPEC), "cosine", "learned_variance")
-    with pytest.raises(DiffkitError, match="EDMPrediction, without a variance.*prediction=learned_variance"):
+    with pytest.raises(DiffkitError, match=r"EDMPrediction, without a variance.*prediction=learned_variance"):
         Denoiser(build("net", "mlp", spec=SPEC), "cosine", "edm").moments(torch.zeros(1, 2, 1), 0.5)

@@ -7,6 +7,7 @@ from diffkit.lazy import lazily
 if TYPE_CHECKING:
     from diffkit_inference.bound import elbo
     from diffkit_inference.checks import check_operator
+    from diffkit_inference.continued import Continued
     from diffkit_inference.editing import edit
     from diffkit_inference.inverse import DDNM, DPS, MMPS, Observed, PiGDM
     from diffkit_inference.inversion import interpolate, invert, regenerate, slerp
@@ -31,6 +32,7 @@ __getattr__, __dir__ = lazily(
         "DPS": "diffkit_inference.inverse",
         "MMPS": "diffkit_inference.inverse",
         "Blur": "diffkit_inference.operators",
+        "Continued": "diffkit_inference.continued",
         "Dense": "diffkit_inference.operators",
         "Downsample": "diffkit_inference.operators",
         "LinearOperator": "diffkit_inference.operators",
@@ -58,6 +60,7 @@ __all__ = [
     "DPS",
     "MMPS",
     "Blur",
+    "Continued",
     "Dense",
     "Downsample",
     "LinearOperator",

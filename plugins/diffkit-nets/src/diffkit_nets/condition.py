@@ -4,7 +4,7 @@ from math import log
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import adaptive_avg_pool1d, silu
 
 from diffkit import ConditionSpec, DataSpec, DiffkitError
 from diffkit.errors import listing
@@ -71,6 +71,7 @@ class Condition(nn.Module):
     def forward(self, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
         """Return the vectors ``(batch, width)`` of levels ``lam`` ``(batch,)``, labels and other conditions.
 
+        Levels ``(batch, frames)`` make a vector for each frame, ``(batch, frames, width)``; see :func:`by_frame`.
         Tokens and maps are left to :meth:`around`.
         """
         return self._vector(lam, self._known({"label": label, **cond}))
@@ -100,8 +101,10 @@ class Condition(nn.Module):
         return list(zip(self.spec.conditions, self.others.values(), strict=True))
 
     def _vector(self, lam: Tensor, known: Known) -> Tensor:
-        phase = lam.clamp(-BOUND, BOUND)[:, None] * self.omega
-        h = self.level(torch.cat((phase.cos(), phase.sin()), 1))
+        phase = lam.clamp(-BOUND, BOUND)[..., None] * self.omega
+        h = self.level(torch.cat((phase.cos(), phase.sin()), -1))
+        if lam.ndim > 1:
+            h = h.transpose(0, 1)  # what else is known is so of all frames
         if self.classes is not None:
             h = h + self.classes(_class(known.get("label"), len(self.spec.labels), lam))
         for one, embedding in self._others():
@@ -112,7 +115,8 @@ class Condition(nn.Module):
                 there = value.isfinite()
                 flagged = torch.cat((torch.where(there, value, 0), there), -1)
                 h = h + embedding(flagged.flatten(1).to(h.dtype))
-        return silu(self.joint(silu(h)))
+        h = silu(self.joint(silu(h)))
+        return h if lam.ndim == 1 else h.transpose(0, 1)
 
     def _known(self, cond: Known) -> Known:
         """Return what is told."""
@@ -121,6 +125,16 @@ class Condition(nn.Module):
         if stray:
             raise DiffkitError(f"the network is told {listing(told) or 'nothing'}, not {listing(stray)}; leave it out")
         return {name: value for name, value in cond.items() if value is not None and name in told}
+
+
+def by_frame(vector: Tensor, frames: int) -> Tensor:
+    """Return the vectors of ``frames`` parts of a clip, ``(batch, frames, width)``: means, where it had more frames.
+
+    Vectors ``(batch, width)`` of whole items become ``(batch, 1, width)``.
+    """
+    if vector.ndim == 2:
+        return vector[:, None]
+    return vector if vector.shape[1] == frames else adaptive_avg_pool1d(vector.mT, frames).mT
 
 
 class Tokens(nn.Module):

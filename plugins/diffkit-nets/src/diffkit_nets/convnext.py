@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from diffkit import DataSpec
+from diffkit_nets.condition import by_frame
 from diffkit_nets.hourglass import Hourglass
 from diffkit_nets.layers import CONVOLUTIONS, check_dropout, zero
 from diffkit_nets.levels import Size, levels_of
@@ -102,9 +103,14 @@ class Block(nn.Module):
         self.narrow = nn.Linear(EXPANSION * outer, outer)
 
     def forward(self, x: Tensor, vector: Tensor, tokens: None = None) -> Tensor:
-        """Return ``(batch, outer, *shape)`` of ``x`` ``(batch, inner, *shape)`` and ``vector`` ``(batch, vector)``."""
+        """Return ``(batch, outer, *shape)`` of ``x`` ``(batch, inner, *shape)`` and ``vector`` ``(batch, vector)``.
+
+        Vectors ``(batch, frames, vector)`` are for the frames of a clip.
+        """
         x = self.skip(x)
         places = [1] * (x.ndim - 2)
+        if vector.ndim > 2:
+            vector, places[0] = by_frame(vector, x.shape[2]), x.shape[2]
         scale, shift = self.modulation(vector).reshape(len(x), *places, -1).chunk(2, -1)
         h = self.norm(self.look(x).movedim(1, -1))
         h = self.response(gelu(self.widen(torch.addcmul(shift, h, 1 + scale))))

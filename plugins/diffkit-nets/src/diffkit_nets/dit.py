@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from diffkit import DataSpec, DiffkitError
-from diffkit_nets.condition import Condition
+from diffkit_nets.condition import Condition, by_frame
 from diffkit_nets.folding import fold, patch_for, unfold
 from diffkit_nets.inflation import inflate
 from diffkit_nets.layers import Attend, check_at_least, check_dropout, recompute, zero
@@ -73,6 +73,7 @@ class DiT(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.checkpoint, self.apart = spec, checkpoint, temporal == "factorised"
+        self.per_frame = spec.rank == 3
         if self.apart and spec.rank != 3:
             raise DiffkitError(f"temporal={temporal} is for video, but the data has {spec.rank} axes; leave it out")
         width, blocks, heads = sized(SIZES, size, width, blocks, heads)
@@ -107,9 +108,12 @@ class DiT(nn.Module):
         return [layer for layer in self.blocks.modules() if isinstance(layer, Attend)]
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
-        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``.
+
+        For clips, ``lam`` may be ``(batch, frames)``.
+        """
         x, vector, tokens = self.condition.around(x, lam, label, **cond)
-        vector = vector[:, None, None]
+        vector = self._spread(vector)
         h = self.first(fold(x, self.patch).flatten(2).mT).unflatten(1, (self.parts, -1)) + self.places()
         if self.apart:
             h = h + self.across
@@ -118,9 +122,19 @@ class DiT(nn.Module):
         rotation = self.angles.cos(), self.angles.sin()
         for block in self.blocks:
             h = recompute(block, h, vector, rotation) if self.checkpoint else block(h, vector, rotation)
-        scale, shift = self.modulation(vector).chunk(2, -1)
+        scale, shift = self.modulation(vector[:, :, : self.positions]).chunk(2, -1)
         h = linear_twice(self.last, normalised, h[:, :, : self.positions], 1 + scale, shift)
         return unfold(h.flatten(1, 2).mT.reshape(len(x), -1, *self.shape), self.patch)
+
+    def _spread(self, vector: Tensor) -> Tensor:
+        """Return ``(batch, parts or 1, positions or 1, width)`` of vectors of items, or of the frames of clips."""
+        if vector.ndim == 2:
+            return vector[:, None, None]
+        frames = by_frame(vector, self.shape[0])
+        if self.apart:
+            return frames[:, :, None]
+        tokens = vector.mean(1, keepdim=True).expand(-1, self.condition.tokens, -1)  # which belong to no frame
+        return torch.cat((frames.repeat_interleave(self.positions // self.shape[0], 1), tokens), 1)[:, None]
 
 
 class Block(nn.Module):
@@ -139,7 +153,10 @@ class Block(nn.Module):
         self.gated = Gated(width, dropout)
 
     def forward(self, x: Tensor, vector: Tensor, rotation: Rotation) -> Tensor:
-        """Return ``x`` ``(batch, parts, positions, width)`` changed; ``vector`` is ``(batch, 1, 1, width)``."""
+        """Return ``x`` ``(batch, parts, positions, width)`` changed; ``vector`` is ``(batch, 1, 1, width)``.
+
+        Where frames have levels of their own, it is one for each part or position.
+        """
         scale, shift, gate, scale2, shift2, gate2 = self.modulation(vector).chunk(6, -1)
         x = x + gate * self.attention(x, 1 + scale, shift, rotation)
         return x + gate2 * self.gated(x, 1 + scale2, shift2)
@@ -169,6 +186,7 @@ class ClipBlock(Block):
     def forward(self, x: Tensor, vector: Tensor, rotation: Rotation) -> Tensor:
         """Return ``x`` ``(batch, frames, positions, width)`` changed."""
         x = super().forward(x, vector, rotation)
-        scale, shift, gate = self.across["modulation"](vector).chunk(3, -1)
+        scale, shift, gate = self.across["modulation"](vector).transpose(1, 2).chunk(3, -1)
         along = self.angles.cos(), self.angles.sin()
-        return x + gate * self.across["attention"](x.transpose(1, 2), 1 + scale, shift, along).transpose(1, 2)
+        h = x.transpose(1, 2)
+        return (h + gate * self.across["attention"](h, 1 + scale, shift, along)).transpose(1, 2)

@@ -24,7 +24,8 @@ class Hourglass(nn.Module):
         levels: its levels.
         vector: the length of the condition's vector.
         block: ``block(level, inner, outer)`` returns a module that maps ``(batch, inner, *shape)``, vectors
-            ``(batch, vector)`` and tokens ``(batch, length, vector)`` or none to ``(batch, outer, *shape)``.
+            ``(batch, vector)``, or ``(batch, frames, vector)``, and tokens ``(batch, length, vector)`` or none to
+            ``(batch, outer, *shape)``.
         blur: whether a low-pass filter precedes and follows every change of resolution.
         checkpoint: whether blocks are computed again in the backward pass instead of kept.
     """
@@ -40,7 +41,7 @@ class Hourglass(nn.Module):
         checkpoint: bool,
     ) -> None:
         super().__init__()
-        self.spec, self.levels, self.checkpoint = spec, levels, checkpoint
+        self.spec, self.levels, self.checkpoint, self.per_frame = spec, levels, checkpoint, spec.rank == 3
         shapes, widths = levels.shapes, levels.widths
         self.condition = Condition(spec, vector, attends=bool(levels.attentive))
         sides = prod(levels.patch)
@@ -75,7 +76,10 @@ class Hourglass(nn.Module):
         return [layer for block in blocks for layer in block.modules() if isinstance(layer, Attend)]
 
     def forward(self, x: Tensor, lam: Tensor, label: Tensor | None = None, **cond: Tensor | None) -> Tensor:
-        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``."""
+        """Return outputs for ``x`` ``(batch, channels, *shape)``; ``lam`` and ``label`` are ``(batch,)``.
+
+        For clips, ``lam`` may be ``(batch, frames)``.
+        """
         x, vector, tokens = self.condition.around(x, lam, label, **cond)
         h = self.first(self.enter(fold(x, self.levels.patch)))
         skips, blocks = [], self.levels.blocks

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from diffkit import DataSpec, DiffkitError
+from diffkit_nets.condition import by_frame
 from diffkit_nets.hourglass import Hourglass
 from diffkit_nets.layers import CONVOLUTIONS, Attention, CrossAttention, check_dropout, convolution, group_norm, zero
 from diffkit_nets.levels import Size, levels_of
@@ -114,6 +115,7 @@ class Block(nn.Module):
         told: bool = False,
     ) -> None:
         super().__init__()
+        self.apart = False
         self.norm = group_norm(inner)
         self.enter = convolution(shape, inner, outer)
         self.modulation = nn.Linear(vector, 2 * outer)
@@ -127,16 +129,28 @@ class Block(nn.Module):
     def forward(self, x: Tensor, vector: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Return ``(batch · parts, outer, *shape)`` of ``x`` ``(batch · parts, inner, *shape)``.
 
-        ``vector`` ``(batch, vector)`` and ``tokens`` ``(batch, length, vector)`` are for all parts of an item.
+        ``vector`` ``(batch, vector)`` and ``tokens`` ``(batch, length, vector)`` are for all parts of an item; vectors
+        ``(batch, frames, vector)`` are for its frames, which are its parts or the first axis of ``shape``.
         """
         batch = len(vector)
-        scale, shift = self.modulation(vector).reshape(batch, 1, -1, *[1] * (x.ndim - 2)).chunk(2, 2)
+        scale, shift = self._modulated(x, vector).chunk(2, 2)
         h = self.modulated(self.enter(silu(self.norm(x)))).unflatten(0, (batch, -1))
         h = torch.addcmul(shift, h, 1 + scale).flatten(0, 1)
         h = self.skip(x) + self.leave(self.dropout(silu(h)))
         if self.attention is not None:
             h = self.attention(h, batch)
         return h if self.told is None else self.told(h, tokens)
+
+    def _modulated(self, x: Tensor, vector: Tensor) -> Tensor:
+        """Return ``(batch, parts or 1, 2 outer, frames or 1, …)``, to multiply features by."""
+        places = [1] * (x.ndim - 2)
+        if vector.ndim == 2:
+            return self.modulation(vector).reshape(len(vector), 1, -1, *places)
+        if self.apart:
+            frames = by_frame(vector, len(x) // len(vector))
+            return self.modulation(frames).reshape(*frames.shape[:2], -1, *places)
+        along = self.modulation(by_frame(vector, x.shape[2])).mT[:, None]
+        return along.reshape(*along.shape, *places[1:])
 
 
 class ClipBlock(Block):
@@ -160,6 +174,7 @@ class ClipBlock(Block):
         told: bool,
     ) -> None:
         super().__init__(shape, inner, outer, vector, dropout, attention, told)
+        self.apart = True
         self.across = Block((frames,), outer, outer, vector, dropout, attention)
 
     def forward(self, x: Tensor, vector: Tensor, tokens: Tensor | None = None) -> Tensor:

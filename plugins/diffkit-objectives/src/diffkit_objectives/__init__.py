@@ -7,6 +7,7 @@ from diffkit.lazy import lazily
 if TYPE_CHECKING:
     from diffkit_objectives.adaptive import AdaptiveTimes
     from diffkit_objectives.correlated import OffsetNoise, PyramidNoise, SpectrumNoise
+    from diffkit_objectives.frames import PerFrameTimes
     from diffkit_objectives.learned import LearnedWeighting
     from diffkit_objectives.noises import NormalNoise, RademacherNoise, UniformNoise
     from diffkit_objectives.predictions import (
@@ -60,6 +61,7 @@ __getattr__, __dir__ = lazily(
         "NormalNoise": "diffkit_objectives.noises",
         "OffsetNoise": "diffkit_objectives.correlated",
         "P2Weighting": "diffkit_objectives.weightings",
+        "PerFrameTimes": "diffkit_objectives.frames",
         "PyramidNoise": "diffkit_objectives.correlated",
         "RademacherNoise": "diffkit_objectives.noises",
         "SNRWeighting": "diffkit_objectives.weightings",
@@ -95,6 +97,7 @@ __all__ = [
     "NormalNoise",
     "OffsetNoise",
     "P2Weighting",
+    "PerFrameTimes",
     "PyramidNoise",
     "RademacherNoise",
     "SNRWeighting",

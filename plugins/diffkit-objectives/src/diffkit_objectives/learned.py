@@ -37,11 +37,11 @@ class LearnedWeighting(nn.Module):
         return self.base(lam)
 
     def log_error(self, lam: Tensor) -> Tensor:
-        """Return u at levels ``lam`` ``(batch,)``, where the parameters live."""
+        """Return u at levels ``lam`` of any shape, where the parameters live."""
         place = lam.to(self.terms).clamp(-REACH, REACH) / (2 * REACH) + 0.5
-        return (torch.cos(place[:, None] * self.orders) * self.terms).sum(1)
+        return (torch.cos(place[..., None] * self.orders) * self.terms).sum(-1)
 
     def balance(self, losses: Tensor, lam: Tensor) -> Tensor:
-        """Return e / exp(u) + u for weighted errors e = ``losses`` at levels ``lam``, each ``(batch,)``."""
+        """Return e / exp(u) + u for weighted errors e = ``losses`` at levels ``lam``, of the same shape."""
         u = self.log_error(lam)
         return losses * torch.exp(-u) + u

@@ -44,6 +44,7 @@ def diffkit_times() -> Iterable[Component]:
     yield Component("adaptive", "diffkit_objectives.adaptive:AdaptiveTimes", "more often where the loss is large")
     yield Component("logit_normal", "diffkit_objectives.times:LogitNormalTimes", "middle times more often")
     yield Component("lognormal", "diffkit_objectives.times:LogNormalTimes", "EDM: log(σ/α) is normal")
+    yield Component("per_frame", "diffkit_objectives.frames:PerFrameTimes", "another, for each frame of a clip")
 
 
 @hookimpl

@@ -24,10 +24,11 @@ def take_over(run: str, denoiser: Denoiser) -> tuple[list[str], list[str]]:
     """
     source, net = diffkit.load(run, "device=cpu"), denoiser.net
     spec: Any = denoiser.spec
-    if type(source.denoiser.prediction) is not type(denoiser.prediction):
+    if _meaning(source.denoiser) != _meaning(denoiser):
+        chosen = source.config.prediction
+        words = f"prediction={chosen.name}" + (f" prediction.base={chosen.base}" if chosen.get("base") else "")
         raise DiffkitError(
-            f"{run} was trained with prediction={source.config.prediction.name}, and what its weights say means "
-            f"something else here; give prediction={source.config.prediction.name}"
+            f"{run} was trained with {words}, and what its weights say means something else here; give {words}"
         )
     given, state = source.denoiser.net.state_dict(), net.state_dict()
     if source.latent.rank == spec.rank:
@@ -39,6 +40,11 @@ def take_over(run: str, denoiser: Denoiser) -> tuple[list[str], list[str]]:
         fitted = _inflated(run, source, net, spec)
     first = f"{len(fitted.tensors)} of {len(state)} tensors from {run}, step {source.step}"
     return [first, *fitted.lines], fitted.fresh
+
+
+def _meaning(denoiser: Denoiser) -> tuple[type, type]:
+    """Return what the outputs of a network are: its prediction, and the one that this wraps, if any."""
+    return type(denoiser.prediction), type(getattr(denoiser.prediction, "base", None))
 
 
 def _same_network(run: str, source: Model, net: nn.Module, spec: Any) -> None:

@@ -16,8 +16,8 @@ class LearnedVariance:
 
         ½ (G + (x_0 - D)² (α²s² + σ²) / (s²σ² exp(G))),
 
-    which is least where it is the mean square of that error. D does not hear of it: it has the loss that it has
-    without.
+    which is least where it is the mean square of that error. No gradient goes through D, whose own loss is what it is
+    without; the two share the network but for its last layer.
 
     Bao et al., "Estimating the Optimal Covariance with Imperfect Mean in Diffusion Probabilistic Models" (2022): the
     best variance of every ancestral step, of any length and under any schedule, follows from this one, whereas that of

@@ -72,8 +72,7 @@ def changes(lock: dict[str, Any], config: Any) -> list[str]:
     """Return a sentence for each component of a run, and each package below them, that is not what it was made with."""
     now = locked(config)
     said = [
-        f"{kind} '{then['name']}' has changed since the run began ({then['package']} {then['version']}, "
-        f"now {now['components'][kind]['version']})"
+        f"{kind} '{then['name']}' has changed since the run began ({_how(then, now['components'][kind])})"
         for kind, then in lock.get("components", {}).items()
         if kind in now["components"] and _differ(then, now["components"][kind])
     ]
@@ -83,6 +82,11 @@ def changes(lock: dict[str, Any], config: Any) -> list[str]:
         if name in lock and lock[name] != now[name]
     ]
     return list(map(plain, said))
+
+
+def _how(then: dict[str, str], now: dict[str, str]) -> str:
+    package = f"{then['package']} {then['version']}"
+    return f"{package}, now {now['version']}" if then["version"] != now["version"] else f"its source, still {package}"
 
 
 def _differ(then: dict[str, str], now: dict[str, str]) -> bool:

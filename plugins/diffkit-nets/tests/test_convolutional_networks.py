@@ -1,5 +1,7 @@
 """The UNets: what they share, EDM2's magnitudes, ConvNeXt, and clips from pictures."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffkit_nets import EDM2, ConvNeXt, UNet, inflate
@@ -9,6 +11,7 @@ from diffkit_nets.resampling import CONVOLVE, Blur, Grow
 
 from diffkit import DataSpec, Denoiser, DiffkitError, build, catalog
 from diffkit.testing import check_network
+from diffkit.testing.network import CONDITIONS
 
 with_a_schedule = pytest.mark.skipif(
     "edm" not in catalog.names("schedule"), reason="a denoiser needs diffkit-schedules and diffkit-objectives"
@@ -45,17 +48,22 @@ def test_a_size_is_a_width_and_a_depth_that_may_be_given_instead(network):
 
 
 @with_a_schedule
+@pytest.mark.parametrize("told", [False, True], ids=["alone", "told"])
 @pytest.mark.parametrize("name", catalog.names("net"))
-def test_a_fresh_network_denoises_a_gaussian_as_well_as_can_be(name):
+def test_a_fresh_network_denoises_a_gaussian_as_well_as_can_be_whatever_it_is_told(name, told):
     torch.manual_seed(0)
-    spec = DataSpec(1, (8, 8), std=0.5)
+    spec, cond = DataSpec(1, (8, 8), std=0.5), {}
+    if told:
+        spec = replace(spec, labels=("a", "b"), conditions=CONDITIONS)
+        cond = {one.name: torch.randn_like(one.null(spec.shape, 64).float()) for one in CONDITIONS}
+        cond["label"] = cond["style"] = torch.arange(64) % 2
     denoiser = Denoiser(build("net", name, spec=spec), "edm", "edm", spec=spec)
     x0, noise = spec.std * torch.randn(64, 1, 8, 8), torch.randn(64, 1, 8, 8)
     for t in (0.1, 0.5, 0.9):
         level = torch.tensor(t, dtype=torch.float64)
         alpha, sigma = float(denoiser.schedule.alpha(level)), float(denoiser.schedule.sigma(level))
         with torch.no_grad():
-            error = (denoiser(alpha * x0 + sigma * noise, t) - x0).square().mean()
+            error = (denoiser(alpha * x0 + sigma * noise, t, **cond) - x0).square().mean()
         least = (spec.std * sigma) ** 2 / ((spec.std * alpha) ** 2 + sigma**2)
         assert error < 1.1 * least  # as good as any estimate can be
         assert error < 1.01 * x0.square().mean()  # and so no worse than the mean of the data

@@ -123,3 +123,9 @@ def test_a_power_function_average_weighs_each_step_by_the_integral_of_its_profil
 def test_it_says_which_of_its_averages_others_can_be_made_from():
     assert EMA(nn.Linear(3, 2), [0.5, 0.9], [0.05, 0.1]).powers == ("length-0.05", "length-0.1")
     assert EMA(nn.Linear(3, 2), 0.5).powers == ()
+
+
+def test_what_is_frozen_is_not_averaged():
+    net = nn.Linear(3, 2)
+    net.weight.requires_grad_(False)
+    assert EMA(net, 0.5).names == ["bias"]

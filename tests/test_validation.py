@@ -39,11 +39,14 @@ class Exact(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.scale = torch.nn.Parameter(torch.ones(()))
+        self.dropout = torch.nn.Dropout(0.5)
 
     def forward(self, x, lam):
         ratio = torch.exp(-2 * lam)[:, None, None]
         alpha = 1 / (1 + ratio).sqrt()  # variance-preserving, as the cosine schedule is
-        return self.scale * alpha * 0.25 * x / (alpha**2 * 0.25 + 1 - alpha**2).sqrt()  # x is of unit variance
+        return (
+            self.dropout(self.scale * alpha) * 0.25 * x / (alpha**2 * 0.25 + 1 - alpha**2).sqrt()
+        )  # x is of unit variance
 
 
 def trainer_of(net):
@@ -54,7 +57,10 @@ def trainer_of(net):
 
 def test_the_loss_of_the_exact_denoiser_is_the_posterior_variance_at_each_level():
     trainer = trainer_of(Exact())
-    found = Validation(Points(512, seed=1), trainer, None, 0)(trainer)
+    validation = Validation(Points(512, seed=1), trainer, None, 0)
+    found = validation(trainer)
+    assert torch.allclose(validation.times, (torch.arange(LEVELS).double() + 0.5) / LEVELS, atol=0.03), "uniform ones"
+    assert trainer.denoiser.training, "as it was before"
     levels = {name: value for name, value in found.items() if name.startswith("val_loss/")}
     assert len(levels) == LEVELS
     for name, loss in levels.items():

@@ -3,14 +3,15 @@
     python benchmarks/solvers.py [RUN ...] [--problem FILE ...] [--nfe N ...] [--peers] [--json]
 
 On the Gaussian mixtures soft3 and ring8, whose denoiser is exact, on those described by FILE, and on trained runs (a
-folder, or last), against a solution in 1,200 steps. All start at the same draws of x at the first level and end at σ=0,
-and each evaluation of the denoiser counts. The error is the mean over samples of the distance; for runs, divided by
-the root of the number of values of a sample.
+folder, or last), against a solution in 1,200 steps, for runs in 400. All start at the same draws of x at the first
+level and end at σ=0, and each evaluation of the denoiser counts. The error is the mean over samples of the distance;
+for runs, divided by the root of the number of values of a sample.
 
-The default setting is `exp_adams`, calibrated to the problem by `calibrate` on 64 samples of its own, which are not
-those that are scored; "uncalibrated" is `exp_adams` on the grid `rational` as they come. The others are diffkit's, each
-on each grid; with --peers also those of diffusers, where it is installed. A FILE is JSON:
-{"weights": [k], "means": [k][d], "covariances": [k] or [k][d] or [k][d][d]}, and may have "sigma_max" and "sigma_min".
+The default setting is `exp_adams`, calibrated to the problem by `calibrate` on as many samples as `diffkit calibrate`
+takes, which are not those that are scored; "uncalibrated" is `exp_adams` on the grid `rational` as they come. The
+others are diffkit's, each on each grid; with --peers also those of other libraries, where they are installed. A FILE is
+JSON: {"weights": [k], "means": [k][d], "covariances": [k] or [k][d] or [k][d][d]}, and may have "sigma_max" and
+"sigma_min".
 With --json the last line is a list of {problem, solver, grid, nfe, error}, where "default": true marks the default.
 """
 
@@ -36,6 +37,7 @@ from diffkit_samplers import (
     UniPC,
     calibrate,
 )
+from diffkit_samplers.calibration import samples
 from diffkit_schedules import EDM, Linear
 from torch import Tensor
 
@@ -45,7 +47,10 @@ from diffkit.testing import GaussianMixture, MixtureDenoiser
 
 SIGMA_MIN, SIGMA_MAX = 0.0100013, 157.407
 """The ends of DDPM's linear table, where published comparisons on mixtures step."""
-PILOT, REFERENCE = 64, 1200
+REFERENCE, CONVERGED = 1200, 400
+"""Steps to the exact end: of mixtures, and of networks, which in single precision gain nothing from more."""
+SCORED, FEWEST = 4096, 8
+"""A run is scored on as many samples as have this many values, but on no fewer than that."""
 BEYOND = 1e-2
 """How far below the last σ of the other solvers the schedule goes on: levels that only the calibrated grid visits."""
 
@@ -64,10 +69,11 @@ class Problem:
     sigma_min: float
     sigma_max: float
     root: float
+    reference: int
 
     def __post_init__(self) -> None:
         """Find the exact ends."""
-        reference = ExpAdams(REFERENCE, 4, self.scale)
+        reference = ExpAdams(self.reference, 4, self.scale)
         self.end = self.run(reference, RationalGrid(self.scale, 0.5))
 
     def run(self, sampler: Any, grid: Any) -> Tensor:
@@ -90,9 +96,8 @@ def of_mixture(name: str, mixture: GaussianMixture, n: int, first: float, last: 
 
     denoiser = MixtureDenoiser(mixture, EDM(BEYOND * last, first))
     scale = mixture.covariance().diagonal().mean().sqrt().item()
-    return Problem(
-        name, denoiser, draw("score", count=n), draw("pilot", count=PILOT), {}, {}, scale, last, first, root=1.0
-    )
+    scored, pilot = draw("score", count=n), draw("pilot", count=samples(mixture.dim))
+    return Problem(name, denoiser, scored, pilot, {}, {}, scale, last, first, root=1.0, reference=REFERENCE)
 
 
 def of_file(path: Path, n: int) -> Problem:
@@ -118,9 +123,10 @@ def of_run(word: str, n: int) -> Problem:
         labels = torch.arange(count, device=model.device) % max(1, len(latent.labels))
         return first * noise.to(model.device), {"label": labels} if latent.labels else {}
 
-    (x, cond), (pilot, pilot_cond) = draw("score", count=n), draw("pilot", count=PILOT)
-    name = str(model.config.data.name)
-    return Problem(name, denoiser, x, pilot, cond, pilot_cond, latent.std, 0.002, first, root=math.sqrt(latent.size))
+    x, cond = draw("score", count=min(n, max(FEWEST, SCORED // latent.size)))
+    pilot, pilot_cond = draw("pilot", count=samples(latent.size))
+    name, root = str(model.config.data.name), math.sqrt(latent.size)
+    return Problem(name, denoiser, x, pilot, cond, pilot_cond, latent.std, 0.002, first, root, CONVERGED)
 
 
 def of_table(schedule: Any, steps: int) -> Tensor:
@@ -196,7 +202,7 @@ def main() -> int:
     parser.add_argument("runs", nargs="*", metavar="RUN", help="trained runs")
     parser.add_argument("--problem", nargs="*", type=Path, default=[], metavar="FILE", help="mixtures of your own")
     parser.add_argument("--nfe", nargs="*", type=int, default=[5, 8, 10, 15, 20, 35, 50], metavar="N")
-    parser.add_argument("--samples", type=int, default=256, help="how many trajectories are scored")
+    parser.add_argument("--samples", type=int, default=256, help="how many trajectories are scored, at most")
     parser.add_argument("--peers", action="store_true", help="diffusers too, where it is installed")
     parser.add_argument("--json", action="store_true", help="end with one JSON list")
     given = parser.parse_args()

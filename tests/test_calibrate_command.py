@@ -12,7 +12,7 @@ def test_calibrate_keeps_what_it_found_and_sample_uses_it(command, trained):
     assert done.returncode == 0, done.stderr
     kept = yaml.safe_load((trained / "config.yaml").read_text())
     assert (kept["sampler"]["name"], kept["sampler"]["steps"], kept["grid"]["name"]) == ("exp_adams", 6, "explicit")
-    assert len(kept["grid"]["lams"]) == 6
+    assert [row[0] for row in kept["sampler"]["fitted"]] == pytest.approx(kept["grid"]["lams"], abs=1e-6)
     drawn = command("sample", trained, "sample.n=2")
     assert drawn.returncode == 0, drawn.stderr
     other = command("sample", trained, "sample.n=2", "sampler.steps=9")

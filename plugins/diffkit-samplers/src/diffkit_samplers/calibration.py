@@ -1,50 +1,47 @@
-"""Calibration: the order and the grid of ``exp_adams`` that a model's own trajectories ask for.
+"""Calibration: the grid and the weights of ``exp_adams`` that a model's own trajectories ask for.
 
-A pilot follows a few samples in hundreds of small steps. Along it every step that a grid of few steps would take can be
-taken from the pilot's own points, and its error be seen without an evaluation. Grids that spread this error evenly, and
-some that need no calibration, are then tried on the pilot's noise; the one that ends nearest to the pilot's end is
-kept, mixed with its runners-up as long as that brings it nearer.
+A pilot follows a few samples in hundreds of small steps. Grids of few steps are then walked along it, their weights
+fitted on the way to one half of the samples (see :mod:`diffkit_samplers.fitting`), and judged by how near to the
+pilot's end the other half ends: some grids that need no calibration, and some that spread the error of a fitted step,
+as the pilot's own points show it without an evaluation, evenly. The best is mixed with its runners-up as long as that
+brings it nearer. What was found is fitted once more, to all samples.
 
 Even spreading of a local error is de Boor, "Good Approximation by Splines with Variable Knots" (1973).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from diffkit import DiffkitError, Level, generator, levels
+from diffkit import DiffkitError, generator
 from diffkit.contracts.sampling import Denoise
 from diffkit_samplers.exp_adams import ExpAdams
+from diffkit_samplers.fitting import LOOKS, fit, walk
 from diffkit_samplers.grids.explicit import ExplicitGrid
 from diffkit_samplers.grids.karras import KarrasGrid
 from diffkit_samplers.grids.loglinear import LogLinearGrid
 from diffkit_samplers.grids.rational import RationalGrid
+from diffkit_samplers.pilot import Pilot
 
-ORDERS = (2, 3, 4)
+ORDER, RIDGE = 4, 0.03
+RIDGES = (0.01, 0.1, 1.0, float("inf"))
+"""What is tried besides, at the end: the last leaves the weights as they are."""
 SHARES = (1.0, 0.3, 0.1, 0.03)
 """Below which σ/α, relative to the scale, an error is taken to reach the end; most data is thinner than it is wide."""
-ROUNDS, MIXED, MIXTURES = 12, 4, 48
-
-
-@dataclass(frozen=True)
-class Pilot:
-    """A trajectory in many small steps: its levels, the samples at each and at the end, and the estimates."""
-
-    path: list[Level]
-    x: Tensor
-    x0: Tensor
-
-    @property
-    def lam(self) -> Tensor:
-        """λ of the noisy levels, float64 on the host."""
-        return torch.tensor([level.lam for level in self.path[:-1]], dtype=torch.float64)
+ROUNDS, HELD, GLANCE = 8, 1e-3, 2**12
+MIXED, MIXTURES = 4, 36
+VALUES, FEWEST, MOST = 4096, 32, 64
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found: sampler and grid, the error at the end (root mean square, mean over samples), the calls spent."""
+    """What was found: sampler and grid, the error at the end (root mean square, mean over samples), the calls spent.
+
+    The error is that of samples that the weights were not fitted to.
+    """
 
     sampler: ExpAdams
     grid: ExplicitGrid
@@ -52,16 +49,15 @@ class Calibration:
     evaluations: int
 
 
-class _Recorder(ExpAdams):
-    """Remembers where it went."""
+class _Try(NamedTuple):
+    error: float
+    ridge: float
+    place: Tensor
 
-    def integrate(self, denoiser: Denoise, x: Tensor, path: list[Level], **cond: Tensor) -> Tensor:
-        self.points: list[tuple[Tensor, Tensor]] = []
-        return super().integrate(denoiser, x, path, **cond)
 
-    def step(self, x: Tensor, x0: Tensor, *args: object, **kwargs: object) -> Tensor:
-        self.points.append((x, x0))
-        return super().step(x, x0, *args, **kwargs)
+def samples(size: int) -> int:
+    """Return how many samples of ``size`` values calibrate well: 32 to 64, the fewer the larger they are."""
+    return min(MOST, max(FEWEST, VALUES // size))
 
 
 def calibrate(
@@ -71,82 +67,64 @@ def calibrate(
 
     Args:
         denoiser: the model, guided as it will be sampled.
-        noise: unit noise ``(batch, channels, *spatial)`` to calibrate on; 8 to 64 samples, not those to be drawn.
+        noise: unit noise ``(batch, channels, *spatial)`` to calibrate on; see :func:`samples`, and not those to be
+            drawn.
         steps: the number of steps.
         scale: the standard deviation of the data.
         pilot_steps: the number of steps of the pilot, many more than ``steps``.
         cond: conditions for the denoiser, each ``(batch, ...)``.
 
     Raises:
-        DiffkitError: where the pilot is not much finer than what it is to judge.
+        DiffkitError: where the pilot is not much finer than what it is to judge, or nothing is left to judge by.
     """
     if not 1 <= steps <= pilot_steps // 4:
         raise DiffkitError(f"steps={steps} cannot be calibrated; give 1 to {pilot_steps // 4}, such as steps=20")
-    schedule = denoiser.schedule
-    times = RationalGrid(scale, 0.5)(schedule, pilot_steps)
-    path = levels(schedule, times, like=noise)
-    recorder = _Recorder(pilot_steps, 4, scale)
-    start = path[0].sigma * noise
-    end = recorder.integrate(denoiser, start, path, **cond)
-    pilot = Pilot(
-        path, torch.stack([x for x, _ in recorder.points] + [end]), torch.stack([d for _, d in recorder.points])
-    )
-
-    def places(grid: Callable[..., Tensor]) -> Tensor:
-        return _places(pilot.lam, schedule.lam(grid(schedule, steps)).clamp(pilot.lam[0], pilot.lam[-1]))
-
-    orders = [order for order in ORDERS if order <= steps] or [steps]
-    plain = [RationalGrid(scale * c, p) for c in (0.5, 1.0) for p in (0.6, 0.8, 1.0)]
-    candidates = [(order, places(grid)) for order in orders for grid in (*plain, KarrasGrid(), LogLinearGrid())]
-    candidates += [(order, _spread(pilot, steps, order, scale, share)) for order in orders for share in SHARES]
+    if len(noise) < 2:
+        raise DiffkitError("one sample is fitted and nothing judges the fit; give 2 or more, such as 32")
+    half = (len(noise) + 1) // 2
+    pilot = Pilot.follow(denoiser, noise, pilot_steps, scale, cond)
+    sampler = ExpAdams(steps, min(ORDER, steps), scale)
     evaluations = pilot_steps
 
-    def tried(order: int, place: Tensor) -> float:
+    def tried(place: Tensor, ridge: float = RIDGE) -> _Try:
         nonlocal evaluations
         evaluations += steps
-        nodes = levels(schedule, schedule.time(_lams(pilot.lam, place)), like=noise)
-        x = ExpAdams(steps, order, scale).integrate(denoiser, start, nodes, **cond)
-        return (x - end).flatten(1).square().mean(1).sqrt().mean().item()
+        way = walk(denoiser, pilot, pilot.lams(place), sampler, ridge=ridge, fitted=slice(half), cond=cond)
+        return _Try(way.missed[half:].mean().item(), ridge, place)
 
-    ranked = sorted(((tried(*candidate), *candidate) for candidate in candidates), key=lambda row: row[0])
+    def places(grid: Callable[..., Tensor]) -> Tensor:
+        return pilot.places(denoiser.schedule.lam(grid(denoiser.schedule, steps)))
+
+    plain = [RationalGrid(scale * c, p) for c in (0.5, 1.0) for p in (0.6, 0.8, 1.0)]
+    candidates = [places(grid) for grid in (*plain, KarrasGrid(), LogLinearGrid())]
+    candidates += [_spread(pilot, steps, share * scale) for share in SHARES]
+    best, *others = sorted(map(tried, candidates), key=_error)
     random = generator("calibrate")
-    best = ranked[0]
     for _ in range(MIXTURES):
         share = torch.rand(MIXED, generator=random, dtype=torch.float64)
         share[0] += 1
-        rows = torch.stack([row[2] for row in (best, *ranked[1:MIXED])])
-        mixed = share / share.sum() @ rows
-        error = tried(best[1], mixed)
-        if error < best[0]:
-            best = (error, best[1], mixed)
-    error, order, place = best
-    grid = ExplicitGrid(lams=_lams(pilot.lam, place).tolist())
-    return Calibration(ExpAdams(steps, order, scale), grid, error, evaluations)
+        mixed = share / share.sum() @ torch.stack([row.place for row in (best, *others[: MIXED - 1])])
+        best = min(best, tried(mixed), key=_error)
+    best = min(best, *(tried(best.place, ridge) for ridge in RIDGES), key=_error)
+    lams = pilot.lams(best.place)
+    rows = walk(denoiser, pilot, lams, sampler, ridge=best.ridge, fitted=slice(None), cond=cond).rows
+    found = ExpAdams(steps, sampler.order, scale, rows)
+    return Calibration(found, ExplicitGrid(lams=lams.tolist()), best.error, evaluations + steps)
 
 
-def _places(pilot: Tensor, lam: Tensor) -> Tensor:
-    """Return where ``lam`` is among the pilot's levels: 0 at the first, 1 at the clean one."""
-    after = torch.searchsorted(pilot, lam).clamp(1, len(pilot) - 1)
-    share = (lam - pilot[after - 1]) / (pilot[after] - pilot[after - 1])
-    return (after - 1 + share) / len(pilot)
+def _error(one: _Try) -> float:
+    return one.error
 
 
-def _lams(pilot: Tensor, places: Tensor) -> Tensor:
-    """Return the λ at ``places``, the inverse of :func:`_places`."""
-    at = (places * len(pilot)).clamp(0, len(pilot) - 1)
-    before = at.floor().long().clamp(max=len(pilot) - 2)
-    return pilot[before].lerp(pilot[before + 1], at - before)
-
-
-def _spread(pilot: Pilot, steps: int, order: int, scale: float, share: float) -> Tensor:
-    """Return the places of a grid whose steps err alike, by the pilot's own points."""
+def _spread(pilot: Pilot, steps: int, thin: float) -> Tensor:
+    """Return the places of a grid whose steps err alike, by the pilot's own points; see :func:`_errors`."""
     edges, least = torch.arange(steps + 1, dtype=torch.float64) / steps, float("inf")
     best = edges
     for _ in range(ROUNDS):
-        errors = _errors(pilot, _nearest(edges[:-1], len(pilot.x0)), order, scale, share)
+        errors = _errors(pilot, _nearest(edges[:-1], len(pilot.x0)), thin)
         if errors.sum() < least:
             least, best = float(errors.sum()), edges
-        wanted = (errors / errors.mean()).clamp(1e-4, 1e4) ** (0.7 / (order + 1))
+        wanted = (errors / errors.mean()).clamp(1e-4, 1e4) ** (0.7 / (min(ORDER, steps) + 1))
         padded = torch.cat((wanted[:1], wanted, wanted[-1:]))
         smooth = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
         reached = torch.cat((smooth.new_zeros(1), smooth.cumsum(0)))
@@ -165,20 +143,17 @@ def _nearest(places: Tensor, n: int) -> list[int]:
     return (found - rising).clamp(max=n - len(found)).add(rising).tolist()
 
 
-def _errors(pilot: Pilot, nodes: list[int], order: int, scale: float, share: float) -> Tensor:
-    """Return the error of each step between ``nodes``, as far as it reaches the end, ``(steps,)`` on the host.
+def _errors(pilot: Pilot, nodes: list[int], thin: float) -> Tensor:
+    """Return the error of each step between ``nodes``, as far as it reaches the end, ``(steps,)``.
 
-    A step that is corrected is judged as corrected. An error at s = σ/α is taken to shrink by 1/√(1 + (s/s₀)²) on the
-    way to clean data, as across Gaussian data of standard deviation s₀ = ``share`` · ``scale``.
+    It is what a fit leaves that may look at the estimate at the end of the step, too, since the next step will. An
+    error at s = σ/α is taken to shrink by 1/√(1 + (s/s₀)²) on the way to clean data, as across Gaussian data of
+    standard deviation s₀ = ``thin``.
     """
-    path = [*(pilot.path[i] for i in nodes), pilot.path[-1]]
-    plans = ExpAdams(len(nodes), order, scale).prepare(path)
-    missed = []
+    s, errors = [*(-pilot.lam).exp().tolist(), 0.0], []
     for i, (here, then) in enumerate(zip(nodes, [*nodes[1:], len(pilot.x0)], strict=True)):
-        estimates = [(b, nodes[i - j]) for j, b in enumerate(plans[i].x0)]
-        if i + 1 < len(nodes):
-            estimates += [(b, nodes[i + 1 - j]) for j, b in enumerate(plans[i + 1].corrector)]
-        reached = plans[i].x * pilot.x[here] + sum(b * pilot.x0[at] for b, at in estimates)
-        missed.append((reached - pilot.x[then]).flatten(1).norm(dim=1).mean())
-    shrunk = [at.alpha * (1 + (at.ratio / (share * scale)) ** 2) ** 0.5 for at in path[1:]]
-    return torch.stack(missed).to("cpu", torch.float64) / torch.tensor(shrunk, dtype=torch.float64)
+        points = torch.stack((pilot.z[here], *pilot.x0[nodes[i + 1 :: -1][:LOOKS]]))
+        held = pilot.x0[here].lerp(pilot.z[here], s[then] / s[here])
+        left = fit(points, pilot.z[then] - held, HELD, GLANCE)[1].mean()
+        errors.append(left / (1 + (s[then] / thin) ** 2) ** 0.5)
+    return torch.stack(errors)

@@ -1,4 +1,4 @@
-"""``diffkit calibrate RUN``: the sampler and the grid that suit a run, kept as its own."""
+"""``diffkit calibrate RUN``: the weights and the grid that suit a run, kept as its own."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,7 @@ import torch
 
 import diffkit
 from diffkit import DiffkitError, generator
-from diffkit_samplers.calibration import calibrate
-
-SAMPLES = 32
-"""How many trajectories are looked at."""
+from diffkit_samplers.calibration import calibrate, samples
 
 
 @torch.no_grad()
@@ -20,8 +17,9 @@ def calibrate_run(words: Sequence[str]) -> int:
     run, rest = words[0], words[1:]
     model = diffkit.load(run, *rest)
     latent, denoiser = model.latent, model.denoiser.eval()
-    noise = torch.randn(SAMPLES, latent.channels, *latent.shape, generator=generator("calibrate", "noise"))
-    cond = {"label": torch.arange(SAMPLES, device=model.device) % len(latent.labels)} if latent.labels else {}
+    n = samples(latent.size)
+    noise = torch.randn(n, latent.channels, *latent.shape, generator=generator("calibrate", "noise"))
+    cond = {"label": torch.arange(n, device=model.device) % len(latent.labels)} if latent.labels else {}
     found = calibrate(
         model.guidance(denoiser) if model.guidance is not None else denoiser,
         noise.to(model.device),
@@ -29,11 +27,10 @@ def calibrate_run(words: Sequence[str]) -> int:
         scale=latent.std,
         **cond,
     )
-    sampler = {"name": "exp_adams", "steps": found.sampler.steps, "order": found.sampler.order, "scale": latent.std}
-    diffkit.keep(run, sampler=sampler, grid={"name": "explicit", "lams": found.grid.values.tolist()})
-    print(
-        f"kept     sampler=exp_adams sampler.steps={found.sampler.steps} sampler.order={found.sampler.order}, its grid"
-    )
-    print(f"error    {found.error:.2g} (root mean square) from where {SAMPLES} trajectories end")
+    options = {name: getattr(found.sampler, name) for name in ("steps", "order", "scale", "fitted")}
+    grid = {"name": "explicit", "lams": found.grid.values.tolist()}
+    diffkit.keep(run, sampler={"name": "exp_adams", **options}, grid=grid)
+    print(f"kept     sampler=exp_adams sampler.steps={found.sampler.steps}, with its own weights and grid")
+    print(f"error    {found.error:.2g} (root mean square) after {found.evaluations} evaluations of {n} trajectories")
     print(f"next     diffkit sample {run} sample.n=64")
     return 0

@@ -142,6 +142,8 @@ class Denoiser(nn.Module):
             )
         self.evaluations += 1
         self.items += len(x)
+        alpha: Any
+        sigma: Any
         if isinstance(at, Level):
             lam, alpha, sigma = at.tensor.expand(len(x)), at.alpha, at.sigma
         else:

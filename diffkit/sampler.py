@@ -22,6 +22,8 @@ from diffkit.streams import Streams
 
 KEPT = 8
 """For how many paths a sampler keeps its plans."""
+LONGEST = 100_000
+"""The most steps: what is kept of each before the first is taken adds up to a hundred megabytes."""
 
 
 class Point(NamedTuple):
@@ -84,8 +86,10 @@ class StepSampler:
     """Whether :meth:`step` wants the variance beside the estimate: ``x0`` is then a pair of both."""
 
     def __init__(self, steps: int = 20) -> None:
-        if steps < 1:
-            raise DiffkitError(f"steps={steps} is not a number of sampling steps; give 1 or more, such as steps=20.")
+        if not 1 <= steps <= LONGEST:
+            raise DiffkitError(
+                f"steps={steps} is not a number of sampling steps; give 1 to {LONGEST}, such as steps=20."
+            )
         self.steps = steps
 
     def prepare(self, path: Sequence[Level]) -> Sequence[Any]:
@@ -169,7 +173,8 @@ class StepSampler:
         self, denoiser: Denoise, x: Tensor, path: Sequence[Level], *, streams: Streams | None = None, **cond: Tensor
     ) -> Tensor:
         """Return ``x``, which is at ``path[0]``, carried along ``path`` to its last level."""
-        denoise = partial(moments_of(denoiser) if self.moments else denoiser, **cond)
+        asked: Any = moments_of(denoiser) if self.moments else denoiser
+        denoise = partial(asked, **cond)
         past: deque[Point] = deque(maxlen=self.history)
         draws = 0
 

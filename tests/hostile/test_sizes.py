@@ -28,6 +28,7 @@ PLAIN = {
     "a million processes": ("train", {"workers": 1_000_000}),
     "a thousand averages": ("train", {"ema": [0.5 + i / 10_000 for i in range(1000)]}),
     "a hundred lengths": ("train", {"ema_lengths": [0.01 + i / 1000 for i in range(100)]}),
+    "steps without end": ("sampler", {"steps": 100_000_000}),
     "values without end": ("train", {"ema": [0.5] * 100_000}),
 }
 SPECS = {

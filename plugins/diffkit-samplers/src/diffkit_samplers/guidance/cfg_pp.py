@@ -44,8 +44,8 @@ class CFGpp(Rule):
         spec: DataSpec | None = None,
     ) -> None:
         super().__init__(base, scale, spec)
-        if steps < 1:
-            raise DiffkitError(f"steps={steps} is not a number of steps; give 1 or more, such as steps=50")
+        if not 1 <= steps <= 100_000:
+            raise DiffkitError(f"steps={steps} is not a number of steps; give 1 to 100000, such as steps=50")
         self.steps = steps
         self.grid: Grid = build("grid", grid, spec=spec) if isinstance(grid, str) else grid
         self._known: tuple[Schedule, list[float], list[float]] | None = None

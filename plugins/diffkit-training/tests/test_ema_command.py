@@ -10,6 +10,8 @@ WORDS = ("recipe=digits", "net.width=8", "train.batch_size=4", "sample.n=2", "sa
 
 
 def test_it_makes_an_average_and_says_how_to_use_it(tmp_path, capsys):
+    for plugin in ("image", "nets", "objectives", "samplers", "schedules"):
+        pytest.importorskip(f"diffkit_{plugin}")
     run = diffkit.train(
         *WORDS, f"out={tmp_path}", "train.steps=4", "train.save_every=2", "train.ema_lengths=[0.1,0.2]"
     ).path

@@ -117,6 +117,8 @@ def test_no_sets_and_empty_sets_are_refused():
 
 
 def test_words_choose_data_sets_and_their_options():
+    for plugin in ("image", "nets", "objectives", "samplers", "schedules"):
+        pytest.importorskip(f"diffkit_{plugin}")
     config = compose("data=mixture", "data.sets=[digits,{name: digits, split: held_out}]", "data.weights=[1,2]")
     data = build("data", config.data)
     assert (data.names, len(data)) == (["digits", "digits"], 1797)

@@ -194,6 +194,7 @@ def test_a_run_in_shards_is_sampled_averaged_and_exported_by_one_process(pair, t
     assert len(list((run / "samples").glob("*/sheet.png"))) == 1
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 def test_files_are_laid_out_as_torch_reads_its_own(pair, tmp_path):
     dcp = pytest.importorskip("torch.distributed.checkpoint")
     if not hasattr(dcp, "HuggingFaceStorageReader"):

@@ -10,6 +10,7 @@ from torch import nn
 import diffkit
 from diffkit import DataSpec, Denoiser, DiffkitError, build
 from diffkit.guard import SETTLED, Guard
+from diffkit.run.life import FAILURES
 from diffkit.training import Trainer
 
 
@@ -70,7 +71,7 @@ class Line(nn.Module):
         return self.layer(x)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lion", "muon", "schedule_free"])
 def test_the_network_and_the_optimizer_are_as_if_a_bad_step_had_not_been(optimizer):
     torch.manual_seed(0)
     trainer = Trainer(
@@ -88,9 +89,32 @@ def test_the_network_and_the_optimizer_are_as_if_a_bad_step_had_not_been(optimiz
     assert trainer.guard.state()["skipped"] == 1
 
 
-def test_a_run_says_how_many_steps_it_left_out(tmp_path):
-    run = diffkit.train("recipe=spirals", f"out={tmp_path}", "train.steps=2", "train.log_every=1", "sample.n=2").path
-    assert [json.loads(line)["skipped"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [0, 0]
+def test_a_run_says_how_many_steps_it_left_out(tmp_path, monkeypatch):
+    bad, calls = Guard.bad, iter([1, math.nan, 1, math.nan])
+    monkeypatch.setattr(Guard, "bad", lambda self, norm: bad(self, norm * next(calls)))
+    words = ("recipe=spirals", f"out={tmp_path}", "train.steps=4", "train.log_every=1", "sample.n=2", "sampler.steps=1")
+    run = diffkit.train(*words).path
+    assert [json.loads(line)["skipped"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [0, 1, 1, 2]
+
+
+def test_a_step_that_is_taken_again_after_a_failure_has_other_data_times_and_noise():
+    asked, drawn = [], []
+
+    class Asked(InOrder):
+        """Notes of which batch it is asked."""
+
+        def batch(self, step):
+            asked.append(step)
+            return super().batch(step % 3)
+
+    for failures in (0, 0, 1):
+        trainer = Trainer(Denoiser(Line(), "cosine", "edm"), Asked(), build("optim", "sgd"), steps=1)
+        trainer.failures = failures
+        list(trainer.run())
+        drawn.append((trainer.draws.times(), trainer.draws.noise(torch.zeros(2, 1, 2), slice(0, 2))))
+    assert asked[0] == asked[1] == 0 and asked[2] > 1000
+    assert all(map(torch.equal, drawn[0], drawn[1]))
+    assert not any(map(torch.equal, drawn[0], drawn[2]))
 
 
 def test_after_many_bad_steps_in_a_row_a_run_goes_back_and_on_with_other_batches(tmp_path, monkeypatch, capsys):
@@ -111,7 +135,7 @@ def test_after_many_bad_steps_in_a_row_a_run_goes_back_and_on_with_other_batches
     assert state["failures"] == 1
 
 
-def test_a_run_that_stays_hopeless_gives_up_and_keeps_its_last_checkpoint(tmp_path, monkeypatch):
+def test_a_run_that_stays_hopeless_gives_up_and_keeps_its_last_checkpoint(tmp_path, monkeypatch, capsys):
     bad, calls = Guard.bad, [0]
 
     def poisoned(self, norm):
@@ -129,3 +153,4 @@ def test_a_run_that_stays_hopeless_gives_up_and_keeps_its_last_checkpoint(tmp_pa
             "sample.n=2",
         )
     assert [path.name for path in tmp_path.glob("spirals/*/checkpoints/*")] == ["step-00000002"]
+    assert capsys.readouterr().out.count("on with other batches") == FAILURES

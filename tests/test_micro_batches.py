@@ -90,6 +90,7 @@ def test_half_precision_trains_as_full_precision_does_but_for_rounding(precision
     _, losses = trained(steps=6)
     trainer, rounded = trained(steps=6, precision=precision)
     assert rounded[-1][0] == pytest.approx(losses[-1][0], rel=0.05)
+    assert rounded[0][1] == pytest.approx(losses[0][1], rel=0.05), "the norm is that of gradients that are not scaled"
     assert all(p.dtype == torch.float32 for p in trainer.parameters)
 
 

@@ -123,7 +123,7 @@ class GaussianMixture:
     def _given(
         self, x: Tensor, alpha: float | Tensor, sigma: float | Tensor, label: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return of each k given x_t its probability, the mean of x_0, and the share of variance left along its axes."""
+        """Return of each k given x_t its probability, the mean of x_0, and the share of variance left on its axes."""
         logits, rotated, variances, alpha = self._at(x, alpha, sigma)
         if label is not None:
             k = torch.arange(len(self.weights))

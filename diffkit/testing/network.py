@@ -36,7 +36,8 @@ def check_network(
     built, perturbed (so that what starts as zero takes part) and called. Its output has the shape and dtype of the
     input and is finite, at extreme noise levels too; it depends on x, on λ, and on the label where there are any, and
     a missing label means the null label; every parameter gets a gradient; evaluated, an item's output depends neither
-    on the rest of the batch nor on chance; the input is left alone; a state dict carries everything over. At a rank
+    on the rest of the batch nor on chance; the input is left alone; a state dict carries everything over. One that says
+    ``per_frame`` takes a level for each frame, and the same for all is that of the clip. At a rank
     that is not in ``ranks``, the network raises :class:`~diffkit.DiffkitError`.
 
     For the convenient shape it is also told one condition of each kind beside the label. The output depends on each;
@@ -93,6 +94,7 @@ def _check_one(network: Callable[..., nn.Module], spec: DataSpec, options: dict[
     _check_output(net, x, lam, cond, where)
     _check_dependence(net, x, lam, cond, where)
     _check_independence(net, x, lam, cond, where)
+    _check_frames(net, x, lam, cond, where)
     _check_conditions(net, x, lam, cond, where)
     _check_gradients(net, x, lam, cond, where)
     _check_state(net, network(spec=spec, **options), x, lam, cond, where)
@@ -162,6 +164,17 @@ def _check_independence(net: nn.Module, x: Tensor, lam: Tensor, cond: dict[str, 
     assert _close(net(x, level, **cond), net(x, level.clone(), **cond)), (
         f"{where} returns something else where lam is expanded from one number, as samplers pass it"
     )
+
+
+@torch.no_grad()
+def _check_frames(net: nn.Module, x: Tensor, lam: Tensor, cond: dict[str, Tensor], where: str) -> None:
+    if not getattr(net, "per_frame", False):
+        return
+    frames = lam[:, None].expand(-1, x.shape[2])
+    y = net(x, frames, **cond)
+    assert _close(y, net(x, lam, **cond)), f"{where} returns something else for one level a frame where all are equal"
+    changed = net(x, frames + torch.arange(x.shape[2]) % 2, **cond)
+    assert _differ(y, changed), f"{where} says per_frame, but does not depend on the levels of single frames"
 
 
 def _check_conditions(net: nn.Module, x: Tensor, lam: Tensor, cond: dict[str, Tensor], where: str) -> None:

@@ -4,8 +4,9 @@
 
 Without a folder it makes 4,000 JPEGs of 32x32 pixels. The step is that of the default UNet. The steps of both kinds run
 in turn, a few at a time, so that a machine that slows down slows both; each time as many as may have been fetched
-meanwhile are not measured. The figure is the median of the pairs' ratios of rates. "decoded each time" is a data set
-without the cache, which opens a file whenever it is asked for an item.
+meanwhile are not measured. The figure is the median of the pairs' ratios of rates, by the clock, and by the processor
+time of the training process, which says what the stream takes from it however busy the machine is. "decoded each time"
+is a data set without the cache, which opens a file whenever it is asked for an item.
 """
 
 import argparse
@@ -74,31 +75,33 @@ def trained(stream: BatchStream, spec: DataSpec) -> Iterator[Step]:
     return Trainer(denoiser, stream, build("optim", "adamw"), steps=10**9).run()
 
 
-def seconds(steps: Iterator[Step], count: int) -> float:
-    """Return how long a step takes, of ``count`` after those that were fetched ahead."""
+def seconds(steps: Iterator[Step], count: int) -> Tensor:
+    """Return what a step takes, of ``count`` after those that were fetched ahead: by the clock, and of this process."""
     for _ in range(AHEAD * WORKERS):
         next(steps)
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     for _ in range(count):
         next(steps)
-    return (time.perf_counter() - began) / count
+    return torch.tensor([time.perf_counter() - began[0], time.process_time() - began[1]]).double() / count
 
 
 def measured(dataset: Dataset, batch: int, workers: int, pairs: int, count: int) -> dict[str, float]:
-    """Return milliseconds a step with the stream and without, and the ratio of rates."""
+    """Return milliseconds a step with the stream and without, and the ratio of rates; all of processor time, too."""
     stream = BatchStream(dataset, batch, 0, workers=workers)
     ours, fixed = trained(stream, dataset.spec), trained(Fixed(dataset, batch, 0), dataset.spec)
     times = []
     for i in range(pairs):
         first, second = (ours, fixed) if i % 2 else (fixed, ours)
         found = {id(steps): seconds(steps, count) for steps in (first, second)}
-        times.append((found[id(ours)], found[id(fixed)]))
+        times.append(torch.stack((found[id(ours)], found[id(fixed)])))
     stream.close()
-    return {
-        "ms_with_stream": 1e3 * statistics.median(a for a, _ in times),
-        "ms_step_only": 1e3 * statistics.median(b for _, b in times),
-        "rate": statistics.median(b / a for a, b in times),
-    }
+    both, rates = torch.stack(times), [pair[1] / pair[0] for pair in times]
+    row = {}
+    for i, kind in enumerate(("", "cpu_")):
+        row[f"{kind}ms_with_stream"] = 1e3 * statistics.median(both[:, 0, i].tolist())
+        row[f"{kind}ms_step_only"] = 1e3 * statistics.median(both[:, 1, i].tolist())
+        row[f"{kind}rate"] = statistics.median(float(rate[i]) for rate in rates)
+    return row
 
 
 def fetched(dataset: Dataset, batch: int, workers: int, count: int = 300) -> float:
@@ -165,7 +168,8 @@ def main() -> None:
     )
     for name, row in rows.items():
         times = f"{row['ms_with_stream']:.1f} and {row['ms_step_only']:.1f} ms a step"
-        print(f"{name:30} {100 * row['rate']:6.1f} % ({times}); {cost[name]:.2f} ms of processor time a batch")
+        own = f"{100 * row['cpu_rate']:.1f} % by the training process's own time"
+        print(f"{name:30} {100 * row['rate']:6.1f} % ({times}), {own}; {cost[name]:.2f} ms of processor time a batch")
     if arguments.json:
         print(json.dumps(result))
 

@@ -27,6 +27,7 @@ NETS: dict[str, dict[str, Any]] = {
     "edm2": {"name": "edm2", "width": 40, "attention": [1, 2]},
     "convnext": {"name": "convnext", "width": 64},
     "dit": {"name": "dit", "width": 384, "heads": 6, "blocks": 6, "patch": [2]},
+    "uvit": {"name": "uvit", "width": 384, "heads": 6, "blocks": 7, "patch": [2]},
 }
 """What is timed, by name: a network's options."""
 

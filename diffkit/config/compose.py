@@ -133,7 +133,8 @@ def restore(values: Mapping[str, Any], path: str) -> DictConfig:
                     if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str):
                         raise DiffkitError(f"{path} holds no name for its {kind}")
                     typed = OmegaConf.create({kind: OmegaConf.structured(node(kind, chosen["name"]))})
-                    config[kind] = OmegaConf.merge(typed, {kind: chosen})[kind]  # within, so that errors say where
+                    merged = OmegaConf.merge(typed, {kind: chosen})  # within its kind, so that errors say where
+                    config[kind] = OmegaConf.select(merged, kind)
         check(config)
     return config
 

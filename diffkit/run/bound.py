@@ -48,11 +48,11 @@ class _TooMuch(BaseException):
     """No :class:`Exception`, or whoever builds would take it for an option that does not fit."""
 
 
-class _Bound(TorchDispatchMode):
+class _Bound(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that are made, and stops before they are more than ``most``."""
 
     def __init__(self, most: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.most, self.made = most, 0
 
     @classmethod

@@ -40,6 +40,19 @@ def test_the_denoiser_is_the_posterior_mean_by_brute_force(mixture):
         assert mixture.log_prob(x[None], alpha, sigma).item() == pytest.approx(evidence.log().item(), abs=1e-8)
 
 
+def test_the_variance_is_the_slope_of_the_denoiser(mixture):
+    """Var[x_0 | x] = σ²/α ∂D/∂x, value by value, and by brute force."""
+    x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    mean, variance = mixture.moments(x, 0.8, 0.5)
+    assert torch.equal(mean, mixture.denoise(x, 0.8, 0.5))
+    slopes = [torch.autograd.grad(mean[:, i].sum(), x, retain_graph=True)[0][:, i] for i in range(2)]
+    assert torch.allclose(variance, 0.5**2 / 0.8 * torch.stack(slopes, 1), atol=1e-10)
+    x0, _ = plane()
+    weights = (mixture.log_prob(x0) - ((x[0].detach() - 0.8 * x0) ** 2).sum(1) / (2 * 0.5**2)).softmax(0)
+    spread = weights @ (x0 - weights @ x0) ** 2
+    assert torch.allclose(variance[0], spread, atol=1e-8)
+
+
 def test_the_denoiser_follows_tweedies_formula(mixture):
     """α E[x_0 | x] = x + σ² ∇ log p(x), at a level for each item."""
     x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()

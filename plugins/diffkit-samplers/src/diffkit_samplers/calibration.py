@@ -9,7 +9,6 @@ brings it nearer. What was found is fitted once more, to all samples.
 Even spreading of a local error is de Boor, "Good Approximation by Splines with Variable Knots" (1973).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diffkit import DiffkitError, generator
-from diffkit.contracts.sampling import Denoise
+from diffkit.contracts.sampling import Denoise, Grid
 from diffkit_samplers.exp_adams import ExpAdams
 from diffkit_samplers.fitting import LOOKS, fit, walk
 from diffkit_samplers.grids.explicit import ExplicitGrid
@@ -92,11 +91,11 @@ def calibrate(
         way = walk(denoiser, pilot, pilot.lams(place), sampler, ridge=ridge, fitted=slice(half), cond=cond)
         return _Try(way.missed[half:].mean().item(), ridge, place)
 
-    def places(grid: Callable[..., Tensor]) -> Tensor:
+    def places(grid: Grid) -> Tensor:
         return pilot.places(denoiser.schedule.lam(grid(denoiser.schedule, steps)))
 
-    plain = [RationalGrid(scale * c, p) for c in (0.5, 1.0) for p in (0.6, 0.8, 1.0)]
-    candidates = [places(grid) for grid in (*plain, KarrasGrid(), LogLinearGrid())]
+    grids: list[Grid] = [RationalGrid(scale * c, p) for c in (0.5, 1.0) for p in (0.6, 0.8, 1.0)]
+    candidates = [places(grid) for grid in (*grids, KarrasGrid(), LogLinearGrid())]
     candidates += [_spread(pilot, steps, share * scale) for share in SHARES]
     best, *others = sorted(map(tried, candidates), key=_error)
     random = generator("calibrate")

@@ -1,6 +1,7 @@
 """``diffkit calibrate RUN``: the weights and the grid that suit a run, kept as its own."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ def calibrate_run(words: Sequence[str]) -> int:
     latent, denoiser = model.latent, model.denoiser.eval()
     n = samples(latent.size)
     noise = torch.randn(n, latent.channels, *latent.shape, generator=generator("calibrate", "noise"))
-    cond = {"label": torch.arange(n, device=model.device) % len(latent.labels)} if latent.labels else {}
+    cond: dict[str, Any] = {"label": torch.arange(n, device=model.device) % len(latent.labels)} if latent.labels else {}
     found = calibrate(
         model.guidance(denoiser) if model.guidance is not None else denoiser,
         noise.to(model.device),

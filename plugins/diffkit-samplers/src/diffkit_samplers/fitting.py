@@ -55,7 +55,7 @@ def walk(
         cond: conditions for the denoiser.
     """
     path = levels(denoiser.schedule, denoiser.schedule.time(lams), like=pilot.z)
-    z, known, rows = pilot.at(path[0].lam), [], []
+    z, known, rows = pilot.at(path[0].lam), list[Tensor](), list[list[float]]()
     for now, then, plan in zip(path, path[1:], sampler.prepare(path), strict=False):
         known = [denoiser(now.alpha * z, now, **cond), *known[: LOOKS - 1]]
         own = [plan.terms[0] * now.alpha / then.alpha, *(weight / then.alpha for weight in plan.terms[1:])]

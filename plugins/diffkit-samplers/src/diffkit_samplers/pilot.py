@@ -31,7 +31,7 @@ class Pilot:
         """Return the trajectories of ``denoiser`` from unit ``noise``, in ``steps`` steps."""
         path = levels(denoiser.schedule, RationalGrid(scale, 0.5)(denoiser.schedule, steps), like=noise)
         recorder = _Recorder(steps, 4, scale)
-        end = recorder.integrate(denoiser, path[0].sigma * noise, path, **cond)
+        end = recorder.integrate(denoiser, path[0].sigma * noise, path, streams=None, **cond)
         z, x0 = zip(*recorder.points, strict=True)
         lam = torch.tensor([level.lam for level in path[:-1]], dtype=torch.float64)
         return cls(lam, torch.stack((*z, end)), torch.stack(x0))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diffkit.contracts.schedule import Level, derivatives, levels, levels_at
     from diffkit.data.folder import FolderData
     from diffkit.denoiser import Denoiser
+    from diffkit.linear import scaled, summed
     from diffkit.run.averages import reconstruct
     from diffkit.run.export import export
     from diffkit.run.folder import RunFolder
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from diffkit.sampler import Point, StepSampler
     from diffkit.secrets import redacted
     from diffkit.streams import Streams, generator
-    from diffkit.linear import scaled, summed
 
 __version__ = "0.1.0"
 

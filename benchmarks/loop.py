@@ -1,6 +1,6 @@
 """What the loop around the network costs: diffkit's sampling and training beside hand-written loops.
 
-    python benchmarks/loop.py [--json]
+    python benchmarks/loop.py [--peers] [--json]
 
 Both loops of a pair run in turn, so that a machine that slows down slows both; the figure is the median of the pairs'
 ratios. The network is the default recipe's UNet at 32x32; the second table has a network so small that only the loop
@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -146,13 +147,13 @@ class Tiny(nn.Module):
         return self.layer(x) * lam[:, None]
 
 
-def overhead(count: int) -> dict[str, dict[str, float]]:
+def overhead(count: int, peers: bool = False) -> dict[str, dict[str, float]]:
     """Return, for every installed sampler, the microseconds that an evaluation and a step cost beyond the bare forward.
 
     The whole of a sampling in 50 steps, less as many bare forwards as it evaluated, is divided by the evaluations and
     by the steps: a step of two evaluations counts as two evaluations, and as one step. Each time is the least of
     ``count``, since whatever else the machine does only adds to it. ``prepare`` is what a sampler that can prepares for
-    1,000 steps, in milliseconds.
+    1,000 steps, in milliseconds. With ``peers``, diffusers' schedulers take part.
     """
     from diffkit import catalog
 
@@ -161,32 +162,54 @@ def overhead(count: int) -> dict[str, dict[str, float]]:
     lam = torch.zeros(16)
     path = levels(denoiser.schedule, torch.linspace(1, 1e-3, 1000, dtype=torch.float64), like=noise)
     found: dict[str, dict[str, float]] = {"us_per_evaluation": {}, "us_per_step": {}, "ms_to_prepare": {}}
-    for name in catalog.names("sampler"):
-        sampler = build("sampler", name, steps=steps)
-        before = denoiser.evaluations
-        sampler(denoiser, noise)
-        evaluations = denoiser.evaluations - before
 
+    def measure(name: str, whole: Callable[[], object], evaluations: int) -> None:
         @torch.no_grad()
-        def bare(evaluations: int = evaluations) -> None:
+        def bare() -> None:
             for _ in range(evaluations):
                 net(noise, lam)
-
-        def whole(sampler: Callable[..., Tensor] = sampler) -> None:
-            sampler(denoiser, noise)
 
         measured = timed(whole, bare, count)
         beyond = min(ours for ours, _ in measured) - min(theirs for _, theirs in measured)
         found["us_per_evaluation"][name], found["us_per_step"][name] = 1e6 * beyond / evaluations, 1e6 * beyond / steps
+
+    for name in catalog.names("sampler"):
+        sampler = build("sampler", name, steps=steps)
+        before = denoiser.evaluations
+        sampler(denoiser, noise)
+        measure(name, partial(sampler, denoiser, noise), denoiser.evaluations - before)
         if isinstance(sampler, StepSampler):
             prepared = timed(partial(sampler.prepare, path), lambda: None, count)
             found["ms_to_prepare"][name] = 1e3 * min(ours for ours, _ in prepared)
+    if peers:
+        for name, whole in of_diffusers(net, noise, steps).items():
+            measure(name, whole, steps)
     return found
+
+
+def of_diffusers(net: nn.Module, noise: Tensor, steps: int) -> dict[str, Callable[[], Tensor]]:
+    """Return the loops that a user of diffusers writes around its schedulers, by name."""
+    import diffusers
+
+    names = {"euler": "EulerDiscrete", "ddim": "DDIM", "dpmpp_2m": "DPMSolverMultistep", "unipc": "UniPCMultistep"}
+    schedulers = {f"{name} of diffusers": getattr(diffusers, f"{theirs}Scheduler")() for name, theirs in names.items()}
+
+    @torch.no_grad()
+    def whole(scheduler: Any) -> Tensor:
+        scheduler.set_timesteps(steps)
+        x = noise * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            estimate = net(scheduler.scale_model_input(x, t), t.float().expand(len(x)))
+            x = scheduler.step(estimate, t, x).prev_sample
+        return x
+
+    return {name: partial(whole, scheduler) for name, scheduler in schedulers.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object on the last line")
+    parser.add_argument("--peers", action="store_true", help="time the loop around diffusers' schedulers, too")
     parser.add_argument("--pairs", type=int, default=25, help="how many pairs of runs to time")
     arguments = parser.parse_args()
     torch.manual_seed(0)
@@ -194,7 +217,7 @@ def main() -> None:
     result = {
         "sampling": sampling(net, arguments.pairs),
         "training": training(arguments.pairs),
-        **{f"overhead_{unit}": values for unit, values in overhead(arguments.pairs).items()},
+        **{f"overhead_{unit}": values for unit, values in overhead(arguments.pairs, arguments.peers).items()},
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
@@ -207,7 +230,7 @@ def main() -> None:
     print("beyond the bare forward of a tiny network, in µs, an evaluation and a step; ms to prepare 1,000 steps:")
     for name, value in result["overhead_us_per_evaluation"].items():
         prepared = result["overhead_ms_to_prepare"].get(name, 0.0)
-        print(f"  {name:12} {value:6.1f} {result['overhead_us_per_step'][name]:6.1f} {prepared:6.1f}")
+        print(f"  {name:22} {value:6.1f} {result['overhead_us_per_step'][name]:6.1f} {prepared:6.1f}")
     if arguments.json:
         print(json.dumps(result))
 

@@ -88,5 +88,5 @@ class ReverseSDE(Linear):
         nodes = torch.arange(len(lam) - 1)[:, None] + ahead - k
         there = (nodes >= 0) & (k < order)
         v = (c[1:, None] - c[nodes.clamp(min=0)]) / c.diff()[:, None]
-        powers = torch.linalg.vander(v).mT.where(there[:, None] & there[:, :, None], torch.eye(len(k)).to(v))
+        powers = (v[:, None] ** k[:, None]).where(there[:, None] & there[:, :, None], torch.eye(len(k)).to(v))
         return torch.linalg.solve(powers, self.powers(lam, decay, len(k)) * there)

@@ -2,7 +2,7 @@
 
     python benchmarks/training.py digits [pictures --folder FOLDER] [--seeds 0 1 2 3 4] [--json]
 
-`digits` is the default recipe, `pictures` is `recipe=images` on FOLDER/train, such as CIFAR-10 as 32x32 JPEGs,
+`digits` is the default recipe, `pictures` is `recipe=small_images` on FOLDER/train, such as CIFAR-10 as 32x32 JPEGs,
 one sub-folder a class, with FOLDER/test beside it. Both sides of a pair train at the same moment, each on one thread
 and one core, which they swap from seed to seed, until their process has used its seconds (75, and 240 for pictures);
 the learning rate reaches 0 there. Then averaged weights are judged by the same code:
@@ -53,7 +53,7 @@ LEVELS = torch.logspace(-1.69897, 1.30103, 12, dtype=torch.float64).tolist()
 
 def words(task: str, folder: str) -> list[str]:
     """Return what one types to train ours on a task."""
-    return ["recipe=digits"] if task == "digits" else ["recipe=images", f"data.path={folder}/train", "data.size=32"]
+    return ["recipe=digits"] if task == "digits" else ["recipe=small_images", f"data.path={folder}/train"]
 
 
 def data(task: str, folder: str, part: str) -> tuple[Tensor, Tensor]:

@@ -187,6 +187,8 @@ def build(kind: str, choice: str | Mapping[str, Any], spec: "DataSpec | None" = 
     try:
         return component(**given)
     except DiffkitError as error:
+        if str(error).startswith(f"{kind} '{name}'"):
+            raise
         raise DiffkitError(f"{kind} '{name}': {error}") from error
     except (ValueError, TypeError) as error:
         raise DiffkitError(f"{kind} '{name}' refuses its options: {error}") from error

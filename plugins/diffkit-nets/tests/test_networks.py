@@ -165,12 +165,12 @@ def test_attention_is_where_it_is_asked_for_or_pays(shape, attention, sides):
 
 
 def test_rotary_attention_sees_distances_only():
-    angles = rotary_angles((5, 7), 16).reshape(5, 7, -1)
+    angles = rotary_angles((5, 7), 16).reshape(5, 7, 1, -1)
     q, k = torch.randn(2, 1, 1, 1, 16)
 
     def product(a, b):
         def turn(x, at):
-            return rotate(x, (angles[at].cos()[None], angles[at].sin()[None]))
+            return rotate(x, (angles[at].cos(), angles[at].sin()))
 
         return (turn(q, a) * turn(k, b)).sum()
 

@@ -6,7 +6,7 @@ from diffkit_nets import DiT, UViT
 from diffkit_nets.transformer import gated, normalised
 from diffkit_nets.twice import linear_twice, twice
 from torch import nn
-from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import linear, scaled_dot_product_attention, silu
 
 from diffkit import DataSpec
 
@@ -26,16 +26,16 @@ def plain_branches(block, x, vectors, rotation):
     (scale, shift, gate), (scale2, shift2, gate2) = vectors
     h = nn.functional.layer_norm(x, x.shape[-1:]) * scale + shift
     q, k, v = attention.qkv(h)[:, 0].unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-    cos, sin = rotation
+    cos, sin = (part[:, 0, WIDTH // HEADS // 2 :] for part in rotation)
 
-    def turned(each, scales):
-        a, b = rms_norm(each, each.shape[-1:], scales).chunk(2, -1)
+    def turned(each, scale):
+        a, b = nn.functional.layer_norm(each, each.shape[-1:], scale).chunk(2, -1)
         return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
     gathered = scaled_dot_product_attention(turned(q, attention.scales[0]), turned(k, attention.scales[1]), v)
     x = x + gate * attention.gathered(gathered.transpose(1, 2).flatten(2))[:, None]
-    value, opened = hidden.enter(nn.functional.layer_norm(x, x.shape[-1:]) * scale2 + shift2).chunk(2, -1)
-    return x + gate2 * hidden.leave(value * silu(opened))
+    h = nn.functional.layer_norm(x, x.shape[-1:]) * scale2 + shift2
+    return x + gate2 * hidden.leave(hidden.value(h) * silu(hidden.gate(h)))
 
 
 def of_dit(block, x, vector, rotation):
@@ -100,9 +100,9 @@ def test_a_block_keeps_the_least_that_no_matrix_product_has_to_be_repeated_for(n
         block(*inputs)
     features = inputs[0].untyped_storage().nbytes()
     hidden = block.gated.leave.in_features / WIDTH
-    # inputs of both norms, queries, keys and values, those turned, what was gathered, the hidden layer,
-    # and what the gates are multiplied by, or what was joined
-    expected = 2 + 3 + 2 + 1 + 2 * hidden + 2
+    # inputs of both norms, queries, keys and values, those turned, what was gathered, the second norm, the hidden
+    # layers, and what the gates are multiplied by, or what was joined
+    expected = 2 + 3 + 2 + 1 + 1 + 2 * hidden + 2
     assert sum(sizes.values()) / features < expected + 0.6  # rotations, vectors and sums over features
 
 
@@ -111,10 +111,10 @@ class Thrifty(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.layer = nn.Linear(2, 3).double()
+        self.layer = nn.Linear(4, 3).double()
 
     def forward(self, x):
-        return linear_twice(self.layer, gated, twice(torch.sin, x))
+        return linear_twice(self.layer, gated, x, twice(torch.sin, x))
 
 
 def functions():
@@ -126,7 +126,7 @@ def functions():
         return torch.func.functional_call(thrifty, {"layer.weight": weight, "layer.bias": bias}, (x,))
 
     values = (torch.randn(2, 2, 4, dtype=torch.float64), *(value.detach() for value in thrifty.parameters()))
-    return ours, lambda x, weight, bias: linear(gated(torch.sin(x)), weight, bias), values
+    return ours, lambda x, weight, bias: linear(gated(x, torch.sin(x)), weight, bias), values
 
 
 def test_gradients_of_gradients_are_right():

@@ -189,6 +189,7 @@ def test_an_interval_evaluates_once_outside_and_twice_within():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
+        (lambda: build("guidance", "cfg", spec=DataSpec(1, (2,))), "^guidance 'cfg' compares"),  # named once
         (lambda: CFG(spec=DataSpec(1, (2,))), "this one has no labels and no conditions; choose guidance=none"),
         (lambda: CFG()(Denoiser(Linear(DataSpec(1, (2,))), "cosine", "eps")), "has no labels and no conditions"),
         (lambda: CFG()(Normals(SCHEDULES[0]))(X, level()), r"sample\.label"),

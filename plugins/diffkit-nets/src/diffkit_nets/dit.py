@@ -34,10 +34,10 @@ class DiT(nn.Module):
     """A transformer on patches, with adaLN-Zero: blocks start as the identity and the output starts as zero.
 
     Peebles & Xie, "Scalable Diffusion Models with Transformers" (2023), with what has become usual since: rotary
-    positions along each axis beside a learned one (Su et al., "RoFormer", 2021), queries and keys of unit mean square
-    (Dehghani et al., "Scaling Vision Transformers to 22 Billion Parameters", 2023), and gated SiLU layers (Shazeer,
-    "GLU Variants Improve Transformer", 2020). The tokens of sequences join the patches in every block, as in Bao et
-    al., "All are Worth Words" (2023).
+    positions along each axis beside a learned one (Su et al., "RoFormer", 2021), normalised queries and keys (Dehghani
+    et al., "Scaling Vision Transformers to 22 Billion Parameters", 2023), and gated SiLU layers (Shazeer, "GLU Variants
+    Improve Transformer", 2020). The tokens of sequences join the patches in every block, as in Bao et al., "All are
+    Worth Words" (2023).
 
     Args:
         spec: what the network models, of any rank.

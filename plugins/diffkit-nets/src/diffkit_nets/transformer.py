@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, rms_norm, silu
+from torch.nn.functional import layer_norm, silu
 
 from diffkit import DiffkitError
 from diffkit_nets.layers import Attend
@@ -19,11 +19,12 @@ LONGEST = {1: 256, 2: 16, 3: 8}
 BASE = 100.0
 """Rotary angles are position · BASE^(-i/n): from a radian a patch to a hundredth of it."""
 Rotation = tuple[Tensor, Tensor]
+"""The cosines and sines of :func:`rotary_angles`."""
 
 
 class Attention(nn.Module):
-    """Self-attention within each part of normalised features, by queries and keys of unit mean square, turned by their
-    position.
+    """Self-attention within each part of normalised features, by queries and keys that are normalised, too, and turned
+    by their position.
 
     Args:
         shape: the spatial shape of the positions; those of tokens follow them.
@@ -45,16 +46,16 @@ class Attention(nn.Module):
         """Return what each position gathered; to the layer within, and so to guidance, parts are further heads."""
         parts = x.shape[1]
         qkv = linear_twice(self.qkv, normalised, x, scale, shift).reshape(*x.shape[:-1], 3, self.heads, -1)
-        qk, v = qkv.split_with_sizes((2, 1), 3)
-        q, k = twice(turned, qk, self.scales, *rotation).unbind(3)
-        q, k, v = (each.transpose(2, 3).flatten(1, 2) for each in (q, k, v.squeeze(3)))
+        q, k, v = qkv.unbind(3)
+        q, k = (twice(turned, each, own, *rotation) for each, own in zip((q, k), self.scales, strict=True))
+        q, k, v = (each.transpose(2, 3).flatten(1, 2) for each in (q, k, v))
         gathered = self.attend(q, k, v).unflatten(1, (parts, -1)).transpose(2, 3).flatten(3)
         return self.gathered(self.dropout(gathered))
 
 
 class Gated(nn.Module):
-    """A hidden layer, of normalised features, of which one half gates the other: SwiGLU, with as many parameters as a
-    plain one of four times the width.
+    """Two hidden layers, of normalised features, of which one gates the other: SwiGLU, with as many parameters as a
+    plain layer of four times the width. Halves of a single layer would be put together again, which takes longer.
 
     Args:
         width: of input and output.
@@ -64,16 +65,17 @@ class Gated(nn.Module):
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         hidden = -(-8 * width // 3 // 8) * 8
-        self.enter = nn.Linear(width, 2 * hidden)
+        self.value, self.gate = nn.Linear(width, hidden), nn.Linear(width, hidden)
         self.dropout = nn.Dropout(dropout)
         self.leave = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """Return an output of the shape of ``x``."""
-        h = linear_twice(self.enter, normalised, x, scale, shift)
+        h = twice(normalised, x, scale, shift)
+        value, gate = self.value(h), self.gate(h)
         if self.training and self.dropout.p:
-            return self.leave(self.dropout(twice(gated, h)))
-        return linear_twice(self.leave, gated, h)
+            return self.leave(self.dropout(twice(gated, value, gate)))
+        return linear_twice(self.leave, gated, value, gate)
 
 
 def normalised(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -81,16 +83,14 @@ def normalised(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.addcmul(shift, layer_norm(_wide(x), x.shape[-1:]), scale).to(x.dtype)
 
 
-def gated(h: Tensor) -> Tensor:
-    """Return the first half of the features times silu of the second."""
-    value, gate = h.chunk(2, -1)
+def gated(value: Tensor, gate: Tensor) -> Tensor:
+    """Return ``value`` times silu of ``gate``."""
     return value * silu(gate)
 
 
-def turned(qk: Tensor, scales: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return queries and keys ``(…, positions, 2, heads, features)`` of unit mean square, scaled, and turned."""
-    x = rms_norm(_wide(qk), qk.shape[-1:]) * scales[:, None]
-    return rotate(x, (cos[:, None, None], sin[:, None, None])).to(qk.dtype)
+def turned(x: Tensor, scale: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return queries or keys ``(…, positions, heads, features)`` of mean 0 and variance 1, scaled, and turned."""
+    return rotate(layer_norm(_wide(x), x.shape[-1:], _wide(scale)), (cos, sin)).to(x.dtype)
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -130,25 +130,27 @@ def heads_for(width: int, heads: int | None, axes: int) -> int:
 
 
 def rotary_angles(shape: Sequence[int], features: int, tokens: int = 0) -> Tensor:
-    """Return the angles ``(positions + tokens, features // 2)`` by which a head's pairs of features turn.
+    """Return the angles ``(positions + tokens, 1, features)`` by which a head's pairs of features turn.
 
-    Each axis turns its own share of the pairs; pairs that are left over do not turn, and neither do tokens.
+    A pair is a feature of the first half, whose angle is negative, and one of the second; an odd last one is alone.
+    Each axis turns its own share of the pairs; those that are left over do not turn, and neither do tokens.
     """
     pairs = features // 2 // len(shape)
     speeds = BASE ** (-torch.arange(pairs) / pairs)
     places = torch.meshgrid(*(torch.arange(side) for side in shape), indexing="ij")
     turning = torch.cat([place.flatten()[:, None] * speeds for place in places], 1)
-    angles = turning.new_zeros(len(turning) + tokens, features // 2)
-    angles[: len(turning), : turning.shape[1]] = turning
+    angles = turning.new_zeros(len(turning) + tokens, 1, features)
+    for half, sign in ((0, -1), (features // 2, 1)):
+        angles[: len(turning), 0, half : half + turning.shape[1]] = sign * turning
     return angles
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Turn the pairs (i, i + n/2) of the n features of ``x`` ``(batch, heads, positions, n)``; an odd one stays."""
+    """Turn the pairs (i, i + n // 2) of the n features of ``x`` ``(…, positions, heads, n)``."""
     cos, sin = rotation
-    n = cos.shape[-1]
-    a, b, rest = x[..., :n], x[..., n : 2 * n], x[..., 2 * n :]
-    return torch.cat((a * cos - b * sin, b * cos + a * sin, rest), -1)
+    half, odd = divmod(x.shape[-1], 2)
+    first, second, rest = x.split((half, half, odd), -1)
+    return torch.addcmul(x * cos, torch.cat((second, first, rest), -1), sin)
 
 
 class Places(nn.Module):

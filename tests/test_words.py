@@ -86,3 +86,9 @@ def test_a_path_to_code_is_refused_anywhere(word):
 )
 def test_flags_and_the_values_after_them_are_told_from_overrides(words, overrides, flags):
     assert split_flags(words) == (overrides, flags)
+
+
+@pytest.mark.parametrize("flags", [["-m", "--cfg", "hydra"], ["--multirun", "-c", "job"], ["--info=all", "-m"]])
+def test_flags_that_exclude_each_other_are_refused(flags):
+    with pytest.raises(DiffkitError, match="exclude each other; give one of them"):
+        split_flags([*flags, "net=mlp,unet"])

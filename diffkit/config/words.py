@@ -14,6 +14,7 @@ from diffkit.kinds import KINDS
 
 GROUPS = frozenset(kind.name for kind in KINDS.values() if kind.group)
 PLAIN = frozenset(field.name for field in fields(Settings))
+_MODES = {"-r": "--run", "-m": "--multirun", "-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}
 _WORD = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[A-Za-z_][\w./-]*)(?P<at>@[\w.:-]*)?(?P<value>=.*)?$", re.DOTALL)
 
 
@@ -70,7 +71,11 @@ def _normalise(word: str, known: frozenset[str]) -> str:
 
 
 def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return ``(overrides, flags)``: Hydra's flags and the values that follow them apart from the rest."""
+    """Return ``(overrides, flags)``: Hydra's flags and the values that follow them apart from the rest.
+
+    Raises:
+        DiffkitError: for two flags each of which says what to do instead of a run.
+    """
     takes_value = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
     takes_value |= {"--cfg", "-c", "--experimental-rerun"}
     overrides: list[str] = []
@@ -83,4 +88,11 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
                 flags.extend([next(rest, "")])
         else:
             overrides.append(word)
+    given = (flag.partition("=")[0] for flag in flags)
+    modes = {_MODES.get(flag, flag) for flag in given} & set(_MODES.values())
+    if len(modes) > 1:
+        raise DiffkitError(
+            f"{' and '.join(sorted(modes))} exclude each other; give one of them, such as --cfg job, which prints the "
+            f"config of one run"
+        )
     return overrides, flags

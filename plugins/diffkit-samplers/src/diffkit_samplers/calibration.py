@@ -92,7 +92,9 @@ def calibrate(
         return _Try(way.missed[half:].mean().item(), ridge, place)
 
     def places(grid: Grid) -> Tensor:
-        return pilot.places(denoiser.schedule.lam(grid(denoiser.schedule, steps)))
+        found = pilot.places(denoiser.schedule.lam(grid(denoiser.schedule, steps)))
+        found[0] = 0  # a grid that starts below the pilot would start elsewhere
+        return found
 
     grids: list[Grid] = [RationalGrid(scale * c, p) for c in (0.5, 1.0) for p in (0.6, 0.8, 1.0)]
     candidates = [places(grid) for grid in (*grids, KarrasGrid(), LogLinearGrid())]

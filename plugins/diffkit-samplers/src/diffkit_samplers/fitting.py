@@ -14,16 +14,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffkit import levels
+from diffkit import levels, summed
 from diffkit.contracts.sampling import Denoise
 from diffkit_samplers.exp_adams import ExpAdams
-from diffkit_samplers.pilot import Pilot
+from diffkit_samplers.pilot import ENOUGH, Pilot, thinned
 
 LOOKS = 6
 """How many estimates a fitted step looks at: those of a predictor of order 4, of its corrector, and one more."""
 PASSES, FLOOR = 2, 1e-2
-ENOUGH = 2**16
-"""Of how many values, over all samples, a fit looks at most; there are a handful of weights to find."""
 
 
 class Walk(NamedTuple):
@@ -55,18 +53,19 @@ def walk(
         cond: conditions for the denoiser.
     """
     path = levels(denoiser.schedule, denoiser.schedule.time(lams), like=pilot.z)
-    z, known, rows = pilot.at(path[0].lam), list[Tensor](), list[list[float]]()
+    z, known, rows = pilot.start, list[Tensor](), list[list[float]]()
     for now, then, plan in zip(path, path[1:], sampler.prepare(path), strict=False):
         known = [denoiser(now.alpha * z, now, **cond), *known[: LOOKS - 1]]
         own = [plan.terms[0] * now.alpha / then.alpha, *(weight / then.alpha for weight in plan.terms[1:])]
         weights = torch.tensor((own + [0.0] * LOOKS)[: len(known) + 1], dtype=torch.float64)
-        points, goal = torch.stack((z, *known)), pilot.at(then.lam)
-        missed = goal - torch.einsum("k,k...->...", weights.to(points), points)
+        goal = pilot.at(then.lam)
         if ridge < float("inf"):
-            weights += fit(points[:, fitted], missed[fitted], ridge)[0]
-        z = torch.einsum("k,k...->...", weights.to(points), points)
+            seen = torch.stack([thinned(point, pilot.every) for point in (z, *known)])
+            missed = goal - torch.einsum("k,k...->...", weights.to(seen), seen)
+            weights += fit(seen[:, fitted], missed[fitted], ridge)[0]
+        z = summed(weights.tolist(), (z, *known))
         rows.append([now.lam, *weights.tolist()])
-    return Walk(rows, (z - goal).flatten(1).square().mean(1).sqrt())
+    return Walk(rows, (thinned(z, pilot.every) - goal).square().mean(1).sqrt())
 
 
 def fit(points: Tensor, missed: Tensor, ridge: float, most: int = ENOUGH) -> tuple[Tensor, Tensor]:

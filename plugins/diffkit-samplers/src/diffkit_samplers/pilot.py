@@ -11,6 +11,9 @@ from diffkit.contracts.sampling import Denoise
 from diffkit_samplers.exp_adams import ExpAdams
 from diffkit_samplers.grids.rational import RationalGrid
 
+ENOUGH = 2**16
+"""How many values of all samples are kept at each level, and looked at: there are a handful of weights to find."""
+
 
 @dataclass(frozen=True)
 class Pilot:
@@ -18,11 +21,15 @@ class Pilot:
 
     Attributes:
         lam: λ of the noisy levels ``(n,)``, float64 on the host.
-        z: the samples over α at each of them and, last, where they end, ``(n + 1, batch, …)``.
-        x0: the estimates, ``(n, batch, …)``.
+        start: the samples over α at the first of them, ``(batch, …)``.
+        every: of samples at other levels each so many-th value is kept.
+        z: the samples over α at each level and, last, where they end, ``(n + 1, batch, values)``.
+        x0: the estimates, ``(n, batch, values)``.
     """
 
     lam: Tensor
+    start: Tensor
+    every: int
     z: Tensor
     x0: Tensor
 
@@ -30,14 +37,15 @@ class Pilot:
     def follow(cls, denoiser: Denoise, noise: Tensor, steps: int, scale: float, cond: dict[str, Tensor]) -> "Pilot":
         """Return the trajectories of ``denoiser`` from unit ``noise``, in ``steps`` steps."""
         path = levels(denoiser.schedule, RationalGrid(scale, 0.5)(denoiser.schedule, steps), like=noise)
-        recorder = _Recorder(steps, 4, scale)
-        end = recorder.integrate(denoiser, path[0].sigma * noise, path, streams=None, **cond)
+        every = -(-noise.numel() // ENOUGH)
+        recorder, x = _Recorder(steps, 4, scale, every), path[0].sigma * noise
+        end = recorder.integrate(denoiser, x, path, streams=None, **cond)
         z, x0 = zip(*recorder.points, strict=True)
         lam = torch.tensor([level.lam for level in path[:-1]], dtype=torch.float64)
-        return cls(lam, torch.stack((*z, end)), torch.stack(x0))
+        return cls(lam, x / path[0].alpha, every, torch.stack((*z, thinned(end, every))), torch.stack(x0))
 
     def at(self, lam: float) -> Tensor:
-        """Return the samples over α at level ``lam``, which may be infinite."""
+        """Return the values that are kept of the samples over α, at level ``lam``, which may be infinite."""
         after = int(torch.searchsorted(self.lam, lam))
         if after == len(self.lam):
             return self.z[-1] if lam == float("inf") else self.z[after - 1]
@@ -64,11 +72,17 @@ class Pilot:
 class _Recorder(ExpAdams):
     """Remembers where it went."""
 
-    def __init__(self, steps: int, order: int, scale: float) -> None:
+    def __init__(self, steps: int, order: int, scale: float, every: int) -> None:
         super().__init__(steps, order, scale)
+        self.every = every
         self.points: list[tuple[Tensor, Tensor]] = []
 
     def step(self, x: Tensor, x0: Tensor, now: Level, then: Level, **rest: Any) -> Tensor:
         """Return the sample at level ``then``."""
-        self.points.append((x / now.alpha, x0))
+        self.points.append((thinned(x, self.every) / now.alpha, thinned(x0, self.every).clone()))
         return super().step(x, x0, now, then, **rest)
+
+
+def thinned(x: Tensor, every: int) -> Tensor:
+    """Return each ``every``-th value of the items ``(batch, …)``."""
+    return x.flatten(1)[:, ::every]

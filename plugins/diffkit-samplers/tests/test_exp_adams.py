@@ -4,7 +4,18 @@ import math
 
 import pytest
 import torch
-from diffkit_samplers import LMS, DPMpp2M, ExpAdams, Heun, KarrasGrid, LogLinearGrid, RationalGrid, UniPC, calibrate
+from diffkit_samplers import (
+    LMS,
+    DPMpp2M,
+    ExpAdams,
+    Heun,
+    KarrasGrid,
+    LogLinearGrid,
+    RationalGrid,
+    UniPC,
+    calibrate,
+    pilot,
+)
 from diffkit_samplers.fitting import fit
 
 from diffkit import DataSpec, DiffkitError, levels, levels_at
@@ -150,6 +161,22 @@ def test_calibration_says_what_it_cost_and_finds_the_same_again():
     assert found.error < 0.05
     again = calibrate(denoiser, noise, steps=6, scale=0.6, pilot_steps=60)
     assert torch.equal(again.grid.values, found.grid.values)
+
+
+def test_of_large_data_a_part_of_the_values_is_kept_and_calibrates_as_well(monkeypatch):
+    mixture = anything(16, 12, 2.0, 0.3, 5)
+    denoiser, scale = MixtureDenoiser(mixture, EDM), scale_of(mixture)
+    noise, again = torch.randn(2, 64, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def error():
+        found = calibrate(denoiser, noise, steps=8, scale=scale, pilot_steps=100)
+        return (found.sampler(denoiser, again, grid=found.grid) - exact).norm(dim=1).mean()
+
+    exact = ExpAdams(400, 4, scale)(denoiser, again, grid=RationalGrid(scale, 0.5))
+    whole = error()
+    monkeypatch.setattr(pilot, "ENOUGH", 200)
+    assert pilot.Pilot.follow(denoiser, noise, 10, scale, {}).z.shape == (11, 64, 3)
+    assert error() < 1.5 * whole
 
 
 def calibrated(mixture=MIXTURES["soft3"], steps=5):

@@ -14,7 +14,7 @@ RECIPES = [entry.name for entry in catalog.entries("recipe") if entry.package ==
 def words(recipe, *more):
     return (
         (f"recipe={recipe}", "data.path=somewhere", *more)
-        if recipe in ("images", "small_images", "sounds", "clips")
+        if recipe in ("images", "sounds", "clips")
         else (
             f"recipe={recipe}",
             *more,

@@ -79,7 +79,7 @@ class _Recorder(ExpAdams):
 
     def step(self, x: Tensor, x0: Tensor, now: Level, then: Level, **rest: Any) -> Tensor:
         """Return the sample at level ``then``."""
-        self.points.append((thinned(x, self.every) / now.alpha, thinned(x0, self.every).clone()))
+        self.points.append((thinned(x, self.every) / now.alpha, thinned(x0, self.every).contiguous()))
         return super().step(x, x0, now, then, **rest)
 
 

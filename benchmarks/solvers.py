@@ -49,7 +49,7 @@ SIGMA_MIN, SIGMA_MAX = 0.0100013, 157.407
 """The ends of DDPM's linear table, where published comparisons on mixtures step."""
 REFERENCE, CONVERGED = 1200, 400
 """Steps to the exact end: of mixtures, and of networks, which in single precision gain nothing from more."""
-SCORED, FEWEST = 4096, 8
+SCORED, FEWEST = 4096, 64
 """A run is scored on as many samples as have this many values, but on no fewer than that."""
 BEYOND = 1e-2
 """How far below the last σ of the other solvers the schedule goes on: levels that only the calibrated grid visits."""

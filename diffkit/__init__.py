@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from diffkit.data.folder import FolderData
     from diffkit.denoiser import Denoiser
     from diffkit.linear import scaled, summed
+    from diffkit.progress import Progress
     from diffkit.run.averages import reconstruct
     from diffkit.run.export import export
     from diffkit.run.folder import RunFolder
@@ -38,6 +39,7 @@ _lazy = {
     "Level": "diffkit.contracts.schedule",
     "Model": "diffkit.run.model",
     "Point": "diffkit.sampler",
+    "Progress": "diffkit.progress",
     "RunFolder": "diffkit.run.folder",
     "StepSampler": "diffkit.sampler",
     "Streams": "diffkit.streams",
@@ -67,6 +69,7 @@ __all__ = [
     "Level",
     "Model",
     "Point",
+    "Progress",
     "RunFolder",
     "StepSampler",
     "Streams",

@@ -32,6 +32,7 @@ SHARES = (1.0, 0.3, 0.1, 0.03)
 """Below which σ/α, relative to the scale, an error is taken to reach the end; most data is thinner than it is wide."""
 ROUNDS, HELD, GLANCE = 8, 1e-3, 2**12
 MIXED, MIXTURES = 4, 36
+PILOT = 400
 VALUES, FEWEST, MOST = 4096, 32, 64
 
 
@@ -59,8 +60,13 @@ def samples(size: int) -> int:
     return min(MOST, max(FEWEST, VALUES // size))
 
 
+def cost(steps: int, pilot_steps: int = PILOT) -> int:
+    """Return how many evaluations of the denoiser :func:`calibrate` takes."""
+    return pilot_steps + steps * (len(_grids(1.0)) + len(SHARES) + MIXTURES + len(RIDGES) + 1)
+
+
 def calibrate(
-    denoiser: Denoise, noise: Tensor, *, steps: int, scale: float, pilot_steps: int = 400, **cond: Tensor
+    denoiser: Denoise, noise: Tensor, *, steps: int, scale: float, pilot_steps: int = PILOT, **cond: Tensor
 ) -> Calibration:
     """Return the ``exp_adams`` and the grid of ``steps`` steps that follow ``denoiser`` best.
 
@@ -83,11 +89,8 @@ def calibrate(
     half = (len(noise) + 1) // 2
     pilot = Pilot.follow(denoiser, noise, pilot_steps, scale, cond)
     sampler = ExpAdams(steps, min(ORDER, steps), scale)
-    evaluations = pilot_steps
 
     def tried(place: Tensor, ridge: float = RIDGE) -> _Try:
-        nonlocal evaluations
-        evaluations += steps
         way = walk(denoiser, pilot, pilot.lams(place), sampler, ridge=ridge, fitted=slice(half), cond=cond)
         return _Try(way.missed[half:].mean().item(), ridge, place)
 
@@ -96,8 +99,7 @@ def calibrate(
         found[0] = 0  # a grid that starts below the pilot would start elsewhere
         return found
 
-    grids: list[Grid] = [RationalGrid(scale * c, p) for c in (0.5, 1.0) for p in (0.6, 0.8, 1.0)]
-    candidates = [places(grid) for grid in (*grids, KarrasGrid(), LogLinearGrid())]
+    candidates = [places(grid) for grid in _grids(scale)]
     candidates += [_spread(pilot, steps, share * scale) for share in SHARES]
     best, *others = sorted(map(tried, candidates), key=_error)
     random = generator("calibrate")
@@ -110,11 +112,17 @@ def calibrate(
     lams = pilot.lams(best.place)
     rows = walk(denoiser, pilot, lams, sampler, ridge=best.ridge, fitted=slice(None), cond=cond).rows
     found = ExpAdams(steps, sampler.order, scale, rows)
-    return Calibration(found, ExplicitGrid(lams=lams.tolist()), best.error, evaluations + steps)
+    return Calibration(found, ExplicitGrid(lams=lams.tolist()), best.error, cost(steps, pilot_steps))
 
 
 def _error(one: _Try) -> float:
     return one.error
+
+
+def _grids(scale: float) -> list[Grid]:
+    """Return the grids that need no calibration."""
+    rational = [RationalGrid(scale * c, p) for c in (0.5, 1.0) for p in (0.6, 0.8, 1.0)]
+    return [*rational, KarrasGrid(), LogLinearGrid()]
 
 
 def _spread(pilot: Pilot, steps: int, thin: float) -> Tensor:

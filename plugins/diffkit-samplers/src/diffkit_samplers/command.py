@@ -4,10 +4,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import diffkit
-from diffkit import DiffkitError, generator
-from diffkit_samplers.calibration import calibrate, samples
+from diffkit import DiffkitError, Level, Progress, generator
+from diffkit.contracts.sampling import Denoise
+from diffkit_samplers.calibration import calibrate, cost, samples
+
+
+class _Watched:
+    """A denoiser whose evaluations are shown."""
+
+    def __init__(self, denoiser: Denoise, progress: Progress) -> None:
+        self.denoiser, self.progress, self.evaluations = denoiser, progress, 0
+        self.schedule, self.null = denoiser.schedule, denoiser.null
+
+    def __call__(self, x: Tensor, at: Level, **cond: Tensor) -> Tensor:
+        self.evaluations += 1
+        self.progress.update(self.evaluations)
+        return self.denoiser(x, at, **cond)
 
 
 @torch.no_grad()
@@ -21,13 +36,10 @@ def calibrate_run(words: Sequence[str]) -> int:
     n = samples(latent.size)
     noise = torch.randn(n, latent.channels, *latent.shape, generator=generator("calibrate", "noise"))
     cond: dict[str, Any] = {"label": torch.arange(n, device=model.device) % len(latent.labels)} if latent.labels else {}
-    found = calibrate(
-        model.guidance(denoiser) if model.guidance is not None else denoiser,
-        noise.to(model.device),
-        steps=model.config.sampler.steps,
-        scale=latent.std,
-        **cond,
-    )
+    guided, steps = model.guidance(denoiser) if model.guidance is not None else denoiser, model.config.sampler.steps
+    with Progress("calibrate", cost(steps)) as progress:
+        watched = _Watched(guided, progress)
+        found = calibrate(watched, noise.to(model.device), steps=steps, scale=latent.std, **cond)
     options = {name: getattr(found.sampler, name) for name in ("steps", "order", "scale", "fitted")}
     grid = {"name": "explicit", "lams": found.grid.values.tolist()}
     diffkit.keep(run, sampler={"name": "exp_adams", **options}, grid=grid)

@@ -3,7 +3,7 @@
     python benchmarks/training.py digits [pictures --folder FOLDER] [--seeds 0 1 2 3 4] [--json]
 
 `digits` is the default recipe, `pictures` is `recipe=images` on FOLDER/train, such as CIFAR-10 as 32x32 JPEGs, one
-sub-folder a class, with FOLDER/test beside it, and with a smaller network, smaller batches and another optimizer. Both
+sub-folder a class, with FOLDER/test beside it, and a smaller network, smaller batches and another optimizer. Both
 sides of a pair train at the same moment, each on one thread and one core, which they swap from seed to seed, until
 their process has used its seconds (75, and 240 for pictures); rates that fall reach 0 there. Then averaged weights are
 judged by the same code:

@@ -8,6 +8,9 @@ from torch import nn
 from diffkit import Denoiser, DiffkitError, build
 from diffkit.testing.sampler import SCHEDULES
 
+for plugin in ("objectives", "samplers"):
+    pytest.importorskip(f"diffkit_{plugin}")
+
 COVARIANCE = torch.tensor([[1.0, 0.8, 0.5], [0.8, 1.0, 0.8], [0.5, 0.8, 1.0]], dtype=torch.float64)
 
 

@@ -11,6 +11,9 @@ from diffkit import ConditionSpec, DataSpec, Denoiser, DiffkitError, build, leve
 from diffkit.testing import GaussianMixture, MixtureDenoiser
 from diffkit.testing.sampler import SCHEDULES
 
+for plugin in ("schedules", "objectives"):
+    pytest.importorskip(f"diffkit_{plugin}")
+
 X = torch.randn(5, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 LABEL = torch.tensor([0, 1, 2, 1, 0])
 SPEC = DataSpec(1, (2,), ("red", "green", "blue"))

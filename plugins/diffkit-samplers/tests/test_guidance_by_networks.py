@@ -14,6 +14,9 @@ from diffkit.contracts.network import Attentive
 from diffkit.testing import GaussianMixture, MixtureDenoiser
 from diffkit.testing.sampler import SCHEDULES
 
+for plugin in ("schedules", "objectives"):
+    pytest.importorskip(f"diffkit_{plugin}")
+
 SPEC = DataSpec(2, (3, 4), ("a", "b"))
 LABEL = torch.tensor([0, 1, 1])
 X = torch.randn(3, 2, 3, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)

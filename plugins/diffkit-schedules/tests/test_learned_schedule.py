@@ -70,6 +70,7 @@ def test_the_inverse_has_the_derivatives_of_the_implicit_function_theorem():
 
 
 def test_the_loss_of_a_denoiser_reaches_every_parameter_of_its_schedule():
+    pytest.importorskip("diffkit_objectives")
     denoiser = Denoiser(Exact(), Learned(), "eps")
     denoiser.loss(STD * torch.randn(8, 1, 64), t=torch.rand(8, dtype=torch.float64)).backward()
     named = dict(denoiser.named_parameters())
@@ -82,6 +83,7 @@ def test_the_loss_of_a_denoiser_reaches_every_parameter_of_its_schedule():
 def test_learning_lowers_the_variance_of_the_loss_and_leaves_its_mean():
     """The loss in continuous time, |ε - ε̂|² (-λ'), has the mean ∫ v dλ with v = sigmoid(2λ + 2 log std) whatever
     the schedule; it is alike at all times, and has no variance but that of its noise, where -λ' is that mean over v."""
+    pytest.importorskip("diffkit_objectives")
     torch.manual_seed(0)
     denoiser = Denoiser(Exact(), Learned(lam_min=-5, lam_max=5), "eps")
     schedule = denoiser.schedule

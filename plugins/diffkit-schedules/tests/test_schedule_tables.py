@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffkit_schedules import Cosine, Flow, Linear, LinearTable, ScaledLinear, ScaledLinearTable, Tabulated
 
-from diffkit import DiffkitError, build, compose, derivatives
+from diffkit import DiffkitError, build, derivatives
 
 BETAS = {
     "DDPM": (LinearTable(), torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)),
@@ -99,7 +99,7 @@ def test_a_table_of_two_entries_is_linear_in_lambda():
     assert schedule.lam(torch.tensor([0.25], dtype=torch.float64)).item() == pytest.approx(torch.tensor(10).log() / 2)
 
 
-def test_a_table_is_an_option_in_a_config():
+def test_a_table_is_an_option_in_a_config(compose):
     config = compose("schedule=tabulated", "schedule.betas=[0.1,0.2,0.4]")
     schedule = build("schedule", config.schedule)
     assert schedule.alpha(torch.ones(1).double()).item() ** 2 == pytest.approx(0.9 * 0.8 * 0.6)

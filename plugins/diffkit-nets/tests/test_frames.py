@@ -66,6 +66,15 @@ def test_which_frame_has_which_level_makes_a_difference_and_is_learned(name):
     assert all(p.grad.isfinite().all() for p in net.condition.level.parameters())
 
 
+@nets
+def test_a_loss_of_levels_by_frame_reaches_what_the_network_is_told_them_by(name):
+    for plugin in ("schedules", "objectives"):
+        pytest.importorskip(f"diffkit_{plugin}")
+    net, x, _ = made(name)
+    Denoiser(net, "cosine", "edm", times="per_frame").loss(x).backward()
+    assert all(p.grad.isfinite().all() for p in net.condition.level.parameters())
+
+
 @pytest.mark.parametrize("name", ["uvit", "mlp"])
 def test_the_others_are_refused(name):
     net = build("net", {"name": name, "width": 24}, spec=DataSpec(1, (4, 4, 4)))

@@ -2,11 +2,10 @@
 
     python benchmarks/training.py digits [pictures --folder FOLDER] [--seeds 0 1 2 3 4] [--json]
 
-`digits` is the default recipe, `pictures` is `recipe=images` on FOLDER/train, such as CIFAR-10 as 32x32 JPEGs, one
-sub-folder a class, with FOLDER/test beside it, and a smaller network, smaller batches and another optimizer. Both
-sides of a pair train at the same moment, each on one thread and one core, which they swap from seed to seed, until
-their process has used its seconds (75, and 240 for pictures); rates that fall reach 0 there. Then averaged weights are
-judged by the same code:
+`digits` is the default recipe, `pictures` is `recipe=small_images` on FOLDER/train, such as CIFAR-10 as 32x32 JPEGs,
+one sub-folder a class, with FOLDER/test beside it. Both sides of a pair train at the same moment, each on one thread
+and one core, which they swap from seed to seed, until their process has used its seconds (75, and 240 for pictures);
+rates that fall reach 0 there. Then averaged weights are judged by the same code:
 
     error      the squared error of E[x₀ | x₀ + σε], cut to [-1, 1], over that of the best linear estimate,
                σ_d²σ²/(σ_d² + σ²), on held-out items (512 digits, 128 pictures) with fixed noise: the mean over 12
@@ -46,11 +45,6 @@ from diffkit.run.model import Model
 from diffkit.run.prepare import make_trainer, measured_specs, settled_config
 
 SECONDS = {"digits": 75.0, "pictures": 240.0}
-PICTURES = (
-    *("data.size=32", "train.batch_size=8", "optim=schedule_free", "optim.lr=2e-3"),
-    *("net.multipliers=[1,2,2]", "net.attention=[2]", "guidance=cfg", "guidance.scale=3", "sampler.steps=10"),
-)
-"""What was best, of what was tried, for so little training."""
 ITEMS = {"digits": 512, "pictures": 128}
 """How many held-out items the error is measured on."""
 SIDES = ("ours", "diffusers")
@@ -60,7 +54,7 @@ LEVELS = torch.logspace(-1.69897, 1.30103, 12, dtype=torch.float64).tolist()
 
 def words(task: str, folder: str) -> list[str]:
     """Return what one types to train ours on a task."""
-    return ["recipe=digits"] if task == "digits" else ["recipe=images", f"data.path={folder}/train", *PICTURES]
+    return ["recipe=digits"] if task == "digits" else ["recipe=small_images", f"data.path={folder}/train"]
 
 
 def data(task: str, folder: str, part: str) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ RECIPES = [entry.name for entry in catalog.entries("recipe") if entry.package ==
 def words(recipe, *more):
     return (
         (f"recipe={recipe}", "data.path=somewhere", *more)
-        if recipe in ("images", "sounds", "clips")
+        if recipe in ("images", "small_images", "sounds", "clips")
         else (
             f"recipe={recipe}",
             *more,
@@ -23,7 +23,7 @@ def words(recipe, *more):
 
 
 def test_the_recipes_of_the_issue_are_there():
-    assert {"digits", "notes", "moving_digits", "images", "sounds", "clips"} <= set(RECIPES)
+    assert {"digits", "notes", "moving_digits", "images", "small_images", "sounds", "clips"} <= set(RECIPES)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

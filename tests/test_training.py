@@ -47,7 +47,7 @@ def losses(run):
 
 def recipes():
     """Return the recipes that need no folder of the user's own."""
-    folders = ("images", "sounds", "clips")
+    folders = ("images", "small_images", "sounds", "clips")
     return [entry.name for entry in catalog.entries("recipe") if entry.name not in folders]
 
 

@@ -184,6 +184,26 @@ def test_a_parameter_that_comes_late_starts_as_others_did(optimizer):
     assert torch.allclose(net[0], net[1])
 
 
+@every_optimizer
+def test_a_first_step_that_is_left_out_on_the_device_leaves_nothing_behind(optimizer):
+    """As the scale of fp16, too great to begin with, lets it be: a fused step is told so by ``found_inf``."""
+    net, plain = nn.Linear(64, 64), nn.Linear(64, 64)
+    plain.load_state_dict(net.state_dict())
+    torch_optimizer = optimizer.create(net)
+    if not torch_optimizer.defaults.get("fused"):
+        pytest.skip("the loop asks on the host, and does not call it")
+    for _ in range(8):  # whatever is taken from memory without being written is this
+        torch.full_like(net.weight, 1e30), torch.full_like(net.bias, 1e30)
+    give_gradients(net, 0)
+    torch_optimizer.found_inf, torch_optimizer.grad_scale = torch.ones(()), None
+    torch_optimizer.step()
+    torch_optimizer.found_inf = torch.zeros(())
+    trained(net, torch_optimizer, (1, 2))
+    trained(plain, optimizer.create(plain), (1, 2))
+    for parameter, expected in zip(net.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(parameter, expected)
+
+
 def test_a_step_of_adamw_without_decay_moves_every_weight_by_the_rate():
     net = nn.Linear(4, 4)
     before = net.weight.clone()

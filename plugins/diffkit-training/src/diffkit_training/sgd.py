@@ -34,4 +34,8 @@ class SGD(Rate):
         """Return torch's optimizer over the trainable parameters of ``net``."""
         groups = parameter_groups(net, self.weight_decay)
         fused = can_fuse(net) and not divided(net)  # torch has a fused step over shards for Adam alone
-        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.momentum > 0, fused=fused)
+        made = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.momentum > 0, fused=fused)
+        if fused and self.momentum:  # torch takes memory for it in the first step, and where that is left out, as it is
+            for parameter in (p for group in made.param_groups for p in group["params"]):
+                made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return made

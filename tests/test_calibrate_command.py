@@ -20,6 +20,7 @@ def test_calibrate_keeps_what_it_found_and_sample_uses_it(command, trained):
     other = command("sample", trained, "sample.n=2", "sampler.steps=9")
     assert other.returncode == 2
     assert "lists 6 lams, but the sampler takes 9 steps" in other.stderr
+    assert "diffkit calibrate RUN sampler.steps=9" in other.stderr
 
 
 @pytest.mark.parametrize("words", [(), ("sampler.steps=6",)])

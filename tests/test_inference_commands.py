@@ -62,7 +62,7 @@ def test_nll_says_bits_of_held_out_data_by_flow_and_bound(run):
 
 
 def test_invert_writes_files_like_the_given_ones_their_noise_and_a_sheet(run, digits):
-    said, folder = run("invert", "last", "seen", "sampler=heun", "sampler.steps=40")
+    said, folder = run("invert", "last", "seen")
     names = sorted(path.name for path in (digits / "seen").iterdir())
     assert sorted(path.name for path in folder.glob("digit*.png")) == names
     off = max((pixels(folder / name) - pixels(digits / "seen" / name)).abs().max() for name in names)
@@ -70,6 +70,21 @@ def test_invert_writes_files_like_the_given_ones_their_noise_and_a_sheet(run, di
     assert float(re.search(r"error +(\S+)", said)[1]) < 0.05
     assert load_file(folder / "noise.safetensors")["noise"].shape == (3, 1, 8, 8)
     assert Image.open(folder / "sheet.png").size > (100, 50)
+
+
+def test_invert_takes_the_sampler_that_is_named(run):
+    errors = []
+    for steps in (6, 40):
+        said, _ = run("invert", "last", "seen", "sampler=euler", f"sampler.steps={steps}")
+        errors.append(float(re.search(r"error +(\S+)", said)[1]))
+    assert errors[0] > 3 * errors[1] > 3e-3
+
+
+def test_nll_of_one_file_has_no_standard_error(run, digits):
+    file = next(str(path) for path in (digits / "seen").iterdir())
+    said, _ = run("nll", "last", file, "draws=8", "rtol=0.01", "--json")
+    figures = json.loads(said.splitlines()[-1])
+    assert figures["n"] == 1 and figures["flow_error"] is None and "nan" not in said.lower() and "±" not in said
 
 
 def test_edit_changes_more_as_it_gets_stronger(run):

@@ -11,13 +11,13 @@ from diffkit_inference.cli.words import read
 from diffkit_inference.inversion import invert as inverted
 from diffkit_inference.inversion import regenerate
 
-EXAMPLE = "picture.png sampler=heun sampler.steps=50"
+EXAMPLE = "picture.png"
 
 
 @torch.no_grad()
 def invert(words: Sequence[str]) -> int:
     """Write the noise of files, what comes of it, and a sheet of both; say how far that is from the files."""
-    model, files, _ = read("invert", words, {}, EXAMPLE)
+    model, files, _ = read("invert", [*words, *_accurate(words)], {}, EXAMPLE)
     x, names = read_files(model, files, f"diffkit invert last {EXAMPLE}")
     denoiser, given = model.denoiser.eval(), labels(model, len(x))
     noises, backs = [], []
@@ -42,3 +42,12 @@ def invert(words: Sequence[str]) -> int:
     print(f"error    {deviation(back, x):.3g} (root mean square, of values in [-1, 1])")
     print(f"noise    mean {noise.mean():.3f}, standard deviation {noise.std():.3f} (0 and 1 for likely files)")
     return 0
+
+
+def _accurate(words: Sequence[str]) -> list[str]:
+    """Return the sampler and the grid where ``words`` name none: those of a run may be fitted to few steps one way."""
+    given = {word.partition("=")[0].lstrip("+") for word in words}
+    chosen = [] if "grid" in given else ["grid=karras"]
+    if "sampler" not in given:
+        chosen += ["sampler=heun", *([] if "sampler.steps" in given else ["sampler.steps=50"])]
+    return chosen

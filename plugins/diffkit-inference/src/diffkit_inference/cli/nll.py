@@ -35,13 +35,13 @@ def nll(words: Sequence[str]) -> int:
         both = {"streams": Streams(model.config.seed, part), "sigma_min": smallest, **given_here}
         flow.append(log_prob(denoiser, item, probes=settings["probes"], rtol=settings["rtol"], **both))
         bound.append(elbo(denoiser, item, draws=settings["draws"], **both))
-    figures: dict[str, float] = {"n": len(x), "levels": settings["levels"]}
+    figures: dict[str, float | None] = {"n": len(x), "levels": settings["levels"]}
     print(f"data     {what}")
     for name, said, logs in (("flow", "by the probability flow", flow), ("elbo", "at most, by the ELBO", bound)):
         bits = bits_per_dim(torch.cat(logs).double(), tuple(x.shape[1:]), width)
-        figures[name] = bits.mean().item()
-        figures[f"{name}_error"] = bits.std().item() / sqrt(len(x)) if len(x) > 1 else float("nan")
-        print(f"nll      {figures[name]:.4f} ± {figures[f'{name}_error']:.4f} bits a value, {said}")
+        error = bits.std().item() / sqrt(len(x)) if len(x) > 1 else None  # of a single item nothing is known of it
+        figures |= {name: bits.mean().item(), f"{name}_error": error}
+        print(f"nll      {figures[name]:.4f}{'' if error is None else f' ± {error:.4f}'} bits a value, {said}")
     figures["evaluations"] = denoiser.evaluations - before
     print(f"cost     {figures['evaluations']} evaluations of the model, in {len(flow)} batches")
     if as_json:

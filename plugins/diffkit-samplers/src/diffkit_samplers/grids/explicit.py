@@ -56,7 +56,8 @@ class ExplicitGrid:
         if steps != len(self.values):
             raise DiffkitError(
                 f"the grid lists {len(self.values)} {self.name}, but the sampler takes {steps} steps; give "
-                f"sampler.steps={len(self.values)}, or as many {self.name} as steps"
+                f"sampler.steps={len(self.values)}, as many {self.name} as steps, or another sampler and grid, such as "
+                f"sampler=dpmpp_2m grid=karras; for a run also: diffkit calibrate RUN sampler.steps={steps}"
             )
         times = self.values if self.name == "times" else self._times(schedule)
         if times.min() < 0 or times.max() > 1:

@@ -132,6 +132,8 @@ def test_a_patch_is_chosen_so_that_long_data_is_short():
     assert patch_for(DataSpec(1, (8, 8)), None, 64) == (1, 1)
     assert patch_for(DataSpec(1, (90, 128)), None, 64) == (2, 2)
     assert patch_for(DataSpec(1, (1009,)), None, 512) == (1,)  # a prime
+    assert patch_for(DataSpec(1, (8, 7)), None, 16, least=2) == (2, 1)
+    assert [net(DIGITS).patch for net in (DiT, UViT)] == [(2, 2), (2, 2)]
 
 
 # the UNet's levels

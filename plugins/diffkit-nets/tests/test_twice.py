@@ -52,7 +52,7 @@ def of_uvit(block, x, earlier, rotation):
 def block_and_inputs(network):
     """Return the last block of a small network for 5 x 4 positions, and its inputs."""
     torch.manual_seed(0)
-    net = perturbed(network(DataSpec(1, (5, 4)), width=WIDTH, heads=HEADS, blocks=3))
+    net = perturbed(network(DataSpec(1, (5, 4)), width=WIDTH, heads=HEADS, blocks=3, patch=[1]))
     count = POSITIONS + (network is UViT)
     x, earlier = torch.randn(2, 2, 1, count, WIDTH)
     rotation = net.angles.cos(), net.angles.sin()

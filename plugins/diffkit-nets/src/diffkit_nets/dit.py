@@ -13,6 +13,7 @@ from diffkit_nets.folding import fold, patch_for, unfold
 from diffkit_nets.inflation import inflate
 from diffkit_nets.layers import Attend, check_at_least, check_dropout, recompute, zero
 from diffkit_nets.transformer import (
+    LEAST,
     LONGEST,
     Attention,
     Gated,
@@ -46,8 +47,8 @@ class DiT(nn.Module):
         blocks: attention blocks.
         heads: attention heads, a divisor of ``width``; none makes those of the size, or of a given width heads of
             about 32 features.
-        patch: one side for each axis, or one for all; none leaves at most 256 patches of audio, 16 x 16 of images and
-            8 x 8 x 8 of video.
+        patch: one side for each axis, or one for all; none leaves at most 256 patches of audio, 16 x 16 of images,
+            which are of 2 x 2 pixels at least, and 8 x 8 x 8 of video.
         temporal: how video is seen: ``full``, all patches by all, or ``factorised``, each frame as a picture and each
             place through all frames in turn; the latter takes patches by the frame's shape.
         dropout: the share of features dropped within blocks while training.
@@ -79,7 +80,8 @@ class DiT(nn.Module):
         width, blocks, heads = sized(SIZES, size, width, blocks, heads)
         check_at_least(1, width=width, blocks=blocks)
         check_dropout(dropout)
-        self.patch = patch_for(spec, patch, LONGEST.get(spec.rank - self.apart, 8))
+        rank = spec.rank - self.apart
+        self.patch = patch_for(spec, patch, LONGEST.get(rank, 8), LEAST.get(rank, 1))
         if self.apart and patch is None:
             self.patch = (1, *self.patch[1:])
         self.shape = tuple(side // p for side, p in zip(spec.shape, self.patch, strict=True))

@@ -34,7 +34,7 @@ def unfold(x: Tensor, patch: Sequence[int]) -> Tensor:
     return x.reshape(batch, depth // prod(patch), *(side * p for side, p in zip(shape, patch, strict=True)))
 
 
-def patch_for(spec: DataSpec, patch: Sequence[int] | None, longest: int) -> tuple[int, ...]:
+def patch_for(spec: DataSpec, patch: Sequence[int] | None, longest: int, least: int = 1) -> tuple[int, ...]:
     """Return the patch, one side an axis: what was asked for, or one that leaves no axis longer than ``longest``.
 
     Args:
@@ -42,12 +42,13 @@ def patch_for(spec: DataSpec, patch: Sequence[int] | None, longest: int) -> tupl
         patch: one number for each axis, or a single one for all; none chooses the shortest sides that divide the
             shape and leave at most ``longest`` patches an axis, or the nearest there is.
         longest: see above.
+        least: the shortest side that is chosen, of an axis that it divides.
 
     Raises:
         DiffkitError: where the patch does not divide the shape.
     """
     if patch is None:
-        return tuple(_shortest(side, longest) for side in spec.shape)
+        return tuple(_shortest(side, longest, 1 if side % least else least) for side in spec.shape)
     sides = tuple(int(p) for p in patch)
     if len(sides) == 1:
         sides = sides * spec.rank
@@ -62,6 +63,6 @@ def patch_for(spec: DataSpec, patch: Sequence[int] | None, longest: int) -> tupl
     return sides
 
 
-def _shortest(side: int, longest: int) -> int:
-    divisors = [p for p in range(1, min(side, WIDEST) + 1) if side % p == 0]
+def _shortest(side: int, longest: int, least: int) -> int:
+    divisors = [p for p in range(least, min(side, WIDEST) + 1) if side % p == 0]
     return next((p for p in divisors if side // p <= longest), divisors[-1])

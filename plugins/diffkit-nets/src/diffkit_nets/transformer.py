@@ -16,6 +16,8 @@ from diffkit_nets.twice import linear_twice, twice
 
 LONGEST = {1: 256, 2: 16, 3: 8}
 """By rank, the most patches along an axis unless a patch is asked for."""
+LEAST = {2: 2}
+"""By rank, the shortest side of one: attention to single pixels takes several times as long as it is worth."""
 BASE = 100.0
 """Rotary angles are position · BASE^(-i/n): from a radian a patch to a hundredth of it."""
 Rotation = tuple[Tensor, Tensor]

@@ -11,7 +11,7 @@ from diffkit import DataSpec, DiffkitError
 from diffkit_nets.condition import Condition
 from diffkit_nets.folding import fold, patch_for, unfold
 from diffkit_nets.layers import Attend, check_at_least, check_dropout, check_rank, convolution, recompute, zero
-from diffkit_nets.transformer import LONGEST, Attention, Gated, Places, Rotation, heads_for, rotary_angles, sized
+from diffkit_nets.transformer import LEAST, LONGEST, Attention, Gated, Places, Rotation, heads_for, rotary_angles, sized
 from diffkit_nets.twice import linear_twice
 
 Size = Literal["xs", "s", "m", "l"]
@@ -63,7 +63,7 @@ class UViT(nn.Module):
         check_dropout(dropout)
         if blocks % 2 == 0:
             raise DiffkitError(f"blocks={blocks} has no middle; give an odd number, such as blocks={blocks + 1}")
-        self.patch = patch_for(spec, patch, LONGEST[spec.rank])
+        self.patch = patch_for(spec, patch, LONGEST[spec.rank], LEAST.get(spec.rank, 1))
         self.shape = tuple(side // p for side, p in zip(spec.shape, self.patch, strict=True))
         heads = heads_for(width, heads, spec.rank)
         self.condition = Condition(spec, width, attends=True)

@@ -72,6 +72,15 @@ def test_invert_writes_files_like_the_given_ones_their_noise_and_a_sheet(run, di
     assert Image.open(folder / "sheet.png").size > (100, 50)
 
 
+def test_invert_takes_many_steps_of_heun_whatever_the_runs_own_sampler_is(run):
+    own = ("sampler=exp_adams", "grid=rational")
+    noises = [
+        load_file(run("invert", "last", "seen", *words)[1] / "noise.safetensors")["noise"]
+        for words in ((), ("sampler=heun", "sampler.steps=50", "grid=karras"), own)
+    ]
+    assert torch.equal(noises[0], noises[1]) and not torch.equal(noises[0], noises[2])
+
+
 def test_invert_takes_the_sampler_that_is_named(run):
     errors = []
     for steps in (6, 40):

@@ -45,7 +45,7 @@ def invert(words: Sequence[str]) -> int:
 
 
 def _accurate(words: Sequence[str]) -> list[str]:
-    """Return the sampler and the grid where ``words`` name none: those of a run may be fitted to few steps one way."""
+    """Return a sampler and a grid, each where ``words`` name none: a run's may be fitted to few steps one way."""
     given = {word.partition("=")[0].lstrip("+") for word in words}
     chosen = [] if "grid" in given else ["grid=karras"]
     if "sampler" not in given:

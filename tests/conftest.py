@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 OUTSIDE = Path(__file__).parent / "outside"
 COMMAND = Path(sysconfig.get_path("scripts"), "diffkit")
@@ -84,6 +85,15 @@ def install(tmp_path, monkeypatch):
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]
     forget()
+
+
+@pytest.fixture
+def one_thread():
+    """Sums are the same to the bit only over the same number of threads, of which commands have one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

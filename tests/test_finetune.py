@@ -101,6 +101,7 @@ def exported(runs, tmp_path_factory):
     return diffkit.export(runs["lora"], tmp_path_factory.mktemp("exported") / "model")
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_an_export_draws_the_same_to_the_bit_where_there_is_no_data_and_no_fine_tuning(
     runs, exported, python, tmp_path
 ):

@@ -6,7 +6,7 @@ by one process is a run by one rank, so there is no second path.
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from diffkit.denoiser import Denoiser
 from diffkit.errors import DiffkitError
@@ -164,6 +165,7 @@ class ShardedLoss(Loss):
     """The same with parameters, gradients and the optimizer's state in shards, one a rank: FSDP2.
 
     Every child of a list of layers is a unit that is gathered for its own pass, and the network as a whole another.
+    What the shards hold is the first rank's; the network of any other may be :func:`hollow`.
     Zhao et al., "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel" (2023).
     """
 
@@ -177,21 +179,73 @@ class ShardedLoss(Loss):
                 "parallel=fsdp shards the network, but not a weighting that learns; choose another weighting, or "
                 "parallel=ddp"
             )
+        for name, parameter in denoiser.net.named_parameters():
+            if not parameter.ndim:
+                raise DiffkitError(
+                    f"parallel=fsdp divides parameters along their first axis, and {name} of this network is a number "
+                    f"without one; give it one, torch.zeros(1), or choose parallel=ddp"
+                )
         warnings.filterwarnings("ignore", "FSDP2-wrapped module")  # that outputs are views, which here are only read
         lower = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         policy = MixedPrecisionPolicy(param_dtype=lower, reduce_dtype=torch.float32 if lower else None)
+        values = {name: parameter.detach() for name, parameter in denoiser.net.named_parameters()}
         for layers in denoiser.net.modules():
             if isinstance(layers, nn.ModuleList):
                 for layer in layers:
                     if any(True for _ in layer.parameters()):
                         fully_shard(layer, mp_policy=policy)
         fully_shard(denoiser.net, mp_policy=policy)
+        _hand_out(denoiser.net, values)
 
     def joined(self, last: bool) -> AbstractContextManager[Any]:
         """Say whether the backward pass to come reduces gradients."""
         net: Any = self.denoiser.net
         net.set_requires_gradient_sync(last)
         return nullcontext()
+
+
+@torch.no_grad()
+def _hand_out(net: Any, values: dict[str, Tensor]) -> None:
+    """Give every rank its shards of the first rank's parameters, one after another, and the buffers as they are."""
+    from torch.distributed.tensor import distribute_tensor
+
+    empty = hollow(net)
+    if empty:
+        net.to_empty(device=next(net.parameters()).device_mesh.device_type)
+    for name, parameter in net.named_parameters():
+        value = values.pop(name)
+        if value.is_meta:
+            value = torch.empty_like(value, device=parameter.to_local().device)
+        shard: Any = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+        parameter.to_local().copy_(shard.to_local())
+    for buffer in net.buffers():
+        sent = buffer.contiguous()
+        dist.broadcast(sent, 0)
+        if empty:
+            buffer.copy_(sent)
+
+
+def hollow(net: nn.Module) -> bool:
+    """Return whether a network is on the meta device: it has layers and shapes, but no values, and takes no memory."""
+    return any(parameter.is_meta for parameter in net.parameters())
+
+
+def hollowed(build: Callable[[], nn.Module]) -> nn.Module:
+    """Return a network without values, or with them where it cannot be built without.
+
+    That is one which computes with values as it is built, or keeps tensors that are neither parameters nor buffers.
+    """
+    try:
+        with torch.device("meta"):
+            net = build()
+    except Exception:  # also what a network refuses for good reason, and will refuse again
+        return build()
+    own = [{name: value for name, value in vars(part).items() if name not in HANDED} for part in net.modules()]
+    return build() if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves(own)) else net
+
+
+HANDED = ("_parameters", "_buffers")
+"""What of a module's attributes is handed out."""
 
 
 def loss_of(denoiser: Denoiser, ranks: Ranks, parallel: str, precision: str) -> Loss:

@@ -86,9 +86,9 @@ class Trainer:
         trained = denoiser.net
         if any(p.requires_grad for p in self.weighting.parameters()):
             trained = nn.ModuleDict({"net": denoiser.net, "weighting": self.weighting})
-        self.device = next(denoiser.net.parameters()).device
         self.ranks, self.batch_size, self.micro_batch = ranks, stream.batch_size, micro_batch
         self.losses = loss_of(denoiser, ranks, parallel, precision)
+        self.device = next(denoiser.net.parameters()).device
         self.parameters = [p for p in trained.parameters() if p.requires_grad]
         self.in_shards = sharded(self.parameters)
         self.torch_optimizer = optimizer.create(trained)
@@ -99,6 +99,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.step = self.failures = self.first = 0
         self.draws = Draws(denoiser, seed, self.batch_size, ranks)
+        self._constrain: Callable[[], None] | None = getattr(denoiser.net, "constrain", None)
         self._asks_on_device = bool(self.torch_optimizer.defaults.get("fused")) and not self.in_shards
 
     def run(self) -> Iterator[Step]:
@@ -158,7 +159,10 @@ class Trainer:
         return total
 
     def _apply(self, bad: Tensor) -> None:
-        """Take the step unless it is ``bad``: a fused optimizer asks on the device, others wait for the answer."""
+        """Take the step unless it is ``bad``: a fused optimizer asks on the device, others wait for the answer.
+
+        A network may have parameters to put right afterwards; see :class:`~diffkit.contracts.network.Constrained`.
+        """
         optimizer: Any = self.torch_optimizer
         if self._asks_on_device:
             optimizer.found_inf, optimizer.grad_scale = bad, None
@@ -166,6 +170,8 @@ class Trainer:
         elif not bad:
             optimizer.step()
         self.scaler.update()
+        if self._constrain is not None:
+            self._constrain()
 
     def _batch(self) -> tuple[Tensor, dict[str, Tensor]]:
         self.draws.at(self.step, self.failures)

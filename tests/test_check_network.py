@@ -90,6 +90,22 @@ class Idle(Good):
         self.idle = nn.Parameter(torch.zeros(1))
 
 
+class Scalar(Good):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.gain = nn.Parameter(torch.tensor(1.0))
+
+    def level(self, lam):
+        return self.gain * lam / 10
+
+
+class Shrinking(Good):
+    def forward(self, x, lam, label=None, **cond):
+        if self.training:
+            self.inner.weight.data.mul_(0.9)
+        return super().forward(x, lam, label, **cond)
+
+
 class Meddling(Good):
     def forward(self, x, lam, label=None, **cond):
         return super().forward(x.add_(1), lam, label, **cond)
@@ -142,6 +158,8 @@ def test_a_good_network_passes():
         (BatchNormalised, "alone than in a batch"),
         (Random, "the second time"),
         (Idle, "parameter idle gets no gradient"),
+        (Scalar, "parameter gain has no axis"),
+        (Shrinking, "changes parameter inner.weight as it is called"),
         (Meddling, "changes its input"),
         (Flat, "the output has the input's shape"),
         (Forgetful, "state dict"),

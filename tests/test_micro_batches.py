@@ -12,6 +12,7 @@ import diffkit
 from diffkit import DataSpec, Denoiser, DiffkitError, build
 from diffkit.config.settings import seconds
 from diffkit.data.stream import BatchStream
+from diffkit.parallel import ShardedLoss, hollow, hollowed
 from diffkit.run.train import resume
 from diffkit.training import Trainer
 
@@ -33,14 +34,23 @@ class Squares:
         return noise + (label - 0.5) * torch.ones(1, 4, 4), label
 
 
-def trained(steps=4, batch=72, optim="adamw", **options):
+NETS = {"mlp": {"width": 16}, "edm2": {"width": 8, "multipliers": [1], "attention": []}}
+
+
+def trained(steps=4, batch=72, optim="adamw", net="mlp", empty=False, **options):
     torch.manual_seed(0)
-    net = build("net", "mlp", spec=SPEC, width=16)
+    name, rate = net, {"lr": 0.1} if net == "edm2" else {}
+    net = (
+        hollowed(lambda: build("net", name, spec=SPEC, **NETS[name]))
+        if empty
+        else build("net", name, spec=SPEC, **NETS[name])
+    )
+    assert hollow(net) == empty
     denoiser = Denoiser(net, "edm", "edm", weighting="edm", times="lognormal")
     trainer = Trainer(
         denoiser,
         BatchStream(Squares(), batch, 0),
-        build("optim", optim, warmup=0, decay="constant"),
+        build("optim", optim, warmup=0, decay="constant", **rate),
         steps=steps,
         ema=0.9,
         **options,
@@ -143,7 +153,8 @@ here.BatchStream = stream
 said = {}
 for parallel in ("ddp", "fsdp"):
     for micro_batch in (0, 24):
-        trainer, _ = trained(steps=0, ranks=ranks, parallel=parallel, micro_batch=micro_batch)
+        handed = parallel == "fsdp" and not ranks.first
+        trainer, _ = trained(steps=0, ranks=ranks, parallel=parallel, micro_batch=micro_batch, empty=handed)
         trainer.steps = 4
         losses = [(ranks.mean(step.loss).item(), step.grad_norm.item()) for step in trainer.run()]
         state = trainer.tensors(), trainer.numbers()
@@ -152,9 +163,12 @@ for parallel in ("ddp", "fsdp"):
         losses += [(ranks.mean(step.loss).item(), step.grad_norm.item()) for step in trainer.run()]
         said[f"{parallel} {micro_batch}"] = losses
 for optim in ("sgd", "lion", "schedule_free"):
-    trainer, _ = trained(steps=0, optim=optim, ranks=ranks, parallel="fsdp")
+    trainer, _ = trained(steps=0, optim=optim, ranks=ranks, parallel="fsdp", empty=not ranks.first)
     trainer.steps = 3
     said[optim] = [(ranks.mean(step.loss).item(), step.grad_norm.item()) for step in trainer.run()]
+trainer, _ = trained(steps=0, net="edm2", ranks=ranks, parallel="fsdp", empty=not ranks.first)
+trainer.steps = 6
+said["edm2"] = [(ranks.mean(step.loss).item(), step.grad_norm.item()) for step in trainer.run()]
 if ranks.first:
     print(json.dumps(said))
 assert ranks.told(ranks.rank) == 0 and ranks.least(ranks.rank + 3) == 3 and ranks.any(ranks.rank == 1)
@@ -175,7 +189,45 @@ def test_two_ranks_train_as_one_does_replicated_or_in_shards_and_go_on_from_what
     assert done.returncode == 0, done.stderr[-3000:]
     said = json.loads(done.stdout)
     alone = {how: trained(steps=3, optim=how)[1] for how in ("sgd", "lion", "schedule_free")}
+    alone["edm2"] = trained(steps=6, net="edm2")[1]
     alone |= dict.fromkeys(said.keys() - alone.keys(), trained(steps=6)[1])
     for how, losses in said.items():
         for step, (one, two) in enumerate(zip(alone[how], losses, strict=True)):
             assert two == pytest.approx(one, rel=1e-4), f"{how}, step {step}"
+
+
+class Noted(torch.nn.Module):
+    """Builds with what it is told to."""
+
+    def __init__(self, note):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+        self.register_buffer("table", torch.arange(3.0), persistent=False)
+        self.note = note(self)
+
+
+@pytest.mark.parametrize(
+    ("note", "empty"),
+    [
+        (lambda _: torch.Size([3]), True),
+        (lambda net: float(net.weight.detach().sum()), False),  # asks for a value
+        (lambda _: torch.arange(3), False),  # keeps one that nobody would hand out
+        (lambda _: [{"a": torch.arange(3)}], False),
+    ],
+    ids=["plain", "asks", "keeps", "keeps deep"],
+)
+def test_a_network_is_built_without_values_where_it_can_do_without(note, empty):
+    net = hollowed(lambda: Noted(note))
+    assert hollow(net) == net.table.is_meta == empty
+
+
+def test_a_network_that_refuses_its_options_does_so_without_values_too():
+    with pytest.raises(DiffkitError, match="width"):
+        hollowed(lambda: build("net", "mlp", spec=SPEC, width=-1))
+
+
+def test_what_cannot_be_divided_among_ranks_is_said():
+    net = build("net", "mlp", spec=SPEC, width=16)
+    net.gain = torch.nn.Parameter(torch.tensor(1.0))
+    with pytest.raises(DiffkitError, match=r"gain of this network is a number .* torch.zeros\(1\), or choose parallel"):
+        ShardedLoss(Denoiser(net, "edm", "edm"), "fp32")

@@ -29,17 +29,18 @@ from pathlib import Path
 import diffkit
 from diffkit.parallel import join_ranks
 from diffkit.run import checkpoint, durable, shards
+from diffkit.run import train
 from diffkit.run.train import resume, start
 from torch.distributed.tensor import DTensor
 
 folder, *words = sys.argv[1:]
-ranks, said = join_ranks(), {"gathered": [], "read": [], "copied": []}
+ranks, said = join_ranks(), {"gathered": [], "read": [], "copied": [], "built": []}
 
-def noting(where, name, note):
+def noting(where, name, note, size=lambda found: getattr(found, "_local_tensor", found).numel()):
     call = getattr(where, name)
     def noted(*given, **options):
         found = call(*given, **options)
-        said[note].append(getattr(found, "_local_tensor", found).numel())
+        said[note].append(size(found))
         return found
     setattr(where, name, noted)
 
@@ -57,6 +58,11 @@ def flip(path):
     data[-1] ^= 1
     path.write_bytes(data)
 
+def numel(model):
+    return sum(p.numel() for p in (*model.denoiser.parameters(), *model.denoiser.buffers()) if not p.is_meta)
+
+for name in ("Model", "described_model"):
+    noting(train, name, "built", numel)
 noting(DTensor, "full_tensor", "gathered")
 noting(checkpoint, "_on_host", "copied")
 start(diffkit.compose(*words, "parallel=fsdp", "train.steps=6"), Path(folder, "whole"))
@@ -149,6 +155,13 @@ def test_no_rank_gathers_copies_or_reads_more_than_its_share(pair):
         assert max(noted["copied"]) == max(noted["read"]) == largest // 2
 
 
+def test_the_first_rank_alone_builds_a_whole_network_to_start_and_to_go_on(pair):
+    first, second = (noted["built"] for noted in pair.noted)
+    assert len(first) == 2
+    assert min(first) > 24 * 24
+    assert second == [0, 0]
+
+
 def test_two_ranks_resume_to_the_bit(pair):
     assert sums(pair.folder / "fsdp") == sums(pair.folder / "whole")
     assert losses(pair.folder / "fsdp") == losses(pair.folder / "whole")
@@ -158,6 +171,11 @@ def test_one_process_resumes_what_two_saved_and_loses_as_they_do(pair):
     run = alone(pair, "alone")
     assert "model.safetensors" in sums(run)
     assert losses(run) == pytest.approx(losses(pair.folder / "whole"), rel=1e-4)
+
+
+def test_one_process_trains_as_two_do_from_the_first_step_on(pair):
+    run = diffkit.train(*WORDS, "train.steps=6", f"out={pair.folder / 'single'}")
+    assert losses(run.path) == pytest.approx(losses(pair.folder / "whole"), rel=1e-5)
 
 
 def test_a_flipped_bit_and_a_missing_shard_are_found_and_the_older_checkpoint_is_taken(pair):

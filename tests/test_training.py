@@ -16,6 +16,8 @@ from diffkit.run import checkpoint
 from diffkit.run.train import resume
 from diffkit.training import Trainer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 QUICK = (
     "train.batch_size=4",
     "sample.n=2",
@@ -24,15 +26,6 @@ QUICK = (
     "device=cpu",
     "train.log_every=1",
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums are the same to the bit only over the same number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def bits(run):
@@ -135,6 +128,29 @@ def test_clipping_bounds_the_step_and_0_does_not_clip(tmp_path):
         norms[clip] = moved.item()
     assert norms[1e-4] == pytest.approx(1e-4, rel=1e-3)
     assert norms[0] > 1e-3
+
+
+class Bounded(nn.Linear):
+    """A network whose weights are kept at a length of 1."""
+
+    def forward(self, x, lam):
+        return super().forward(x)
+
+    def constrain(self):
+        with torch.no_grad():
+            self.weight.copy_(self.weight / self.weight.norm())
+
+
+def test_what_a_network_constrains_is_put_right_after_each_step_and_before_it_is_averaged():
+    spec = DataSpec(2, (8,))
+    net = Bounded(8, 8)
+    net.spec = spec
+    denoiser = Denoiser(net, "root", "clean")
+    trainer = Trainer(denoiser, BatchStream(build("data", "spirals"), 8, 0), Descent(), steps=3, ema=0.0)
+    for _ in trainer.run():
+        assert net.weight.norm().item() == pytest.approx(1)
+        assert torch.equal(trainer.average.state()["ema"]["weight"], net.weight)
+    assert net.bias.grad.any(), "it trains"
 
 
 class Descent:

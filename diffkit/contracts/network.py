@@ -128,6 +128,21 @@ class Attentive(Protocol):
 
 
 @runtime_checkable
+class Constrained(Protocol):
+    """A network whose parameters stay within a set, as vectors of a fixed length do; others do without.
+
+    A forward pass leaves parameters alone: under FSDP2 it sees copies. A loop of your own calls :meth:`constrain`, too.
+    """
+
+    def constrain(self) -> None:
+        """Put the parameters that are trained back into the set, in place; called after each step of the optimizer.
+
+        Where they are in shards, they are divided along the first axis.
+        """
+        ...
+
+
+@runtime_checkable
 class Inflatable(Protocol):
     """A network that can start from one for data of fewer axes, as one for clips from one for pictures."""
 

@@ -100,11 +100,11 @@ def _check(spec: DataSpec) -> None:
         raise ValueError("labels or a deviation that are none")
 
 
-def described_model(folder: RunFolder, config: DictConfig) -> Model:
+def described_model(folder: RunFolder, config: DictConfig, *, empty: bool = False) -> Model:
     """Return the model of a run as it was before its training, with no more memory than its weights call for."""
     specs = read_specs(folder)
     with bounded(folder):
-        return Model(config, *specs)
+        return Model(config, *specs, empty=empty)
 
 
 def load_model(folder: RunFolder, config: DictConfig, step: int | None = None) -> tuple[Model, list[str]]:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffkit.catalog import build
 from diffkit.contracts.data import Encoder, Modality
@@ -15,6 +15,7 @@ from diffkit.contracts.sampling import Denoise, Grid, Guidance, Sampler
 from diffkit.contracts.training import Adaptation
 from diffkit.denoiser import Denoiser, outputs_of
 from diffkit.errors import DiffkitError, did_you_mean, listing
+from diffkit.parallel import hollow, hollowed
 from diffkit.streams import Streams
 from diffkit.training import autocast
 
@@ -28,6 +29,7 @@ class Model:
         config: a checked config.
         spec: the :class:`DataSpec` of the data.
         latent: that of what the denoiser models: the same, or the encoder's, with its measured ``std``.
+        empty: build the network without values, if it can be, for a rank that is handed them by the first.
 
     Attributes:
         path: the folder of the run that the model was loaded from.
@@ -36,7 +38,7 @@ class Model:
         adaptation: what changed the network once it was built.
     """
 
-    def __init__(self, config: Any, spec: DataSpec, latent: DataSpec) -> None:
+    def __init__(self, config: Any, spec: DataSpec, latent: DataSpec, *, empty: bool = False) -> None:
         self.config, self.spec, self.latent = config, spec, latent
         self.path: Path | None = None
         self.step = 0
@@ -46,23 +48,30 @@ class Model:
         modelled = replace(latent, outputs=outputs_of(prediction))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            net = build("net", config.net, spec=modelled)
             self.adaptation: Adaptation | None = self._optional("adapt", latent)
-            if self.adaptation is not None:
-                self.adaptation.change(net)
-        net.spec = modelled
+            net = hollowed(lambda: self._net(modelled)) if empty else self._net(modelled)
         optional = {
             kind: build(kind, config.get(kind), spec=latent)
             for kind in ("weighting", "times", "noise")
             if config.get(kind) is not None
         }
         schedule = build("schedule", config.schedule, spec=latent)
-        self.denoiser = Denoiser(net, schedule, prediction, spec=modelled, **optional).to(self.device)
+        self.denoiser = Denoiser(net, schedule, prediction, spec=modelled, **optional)
+        for part in self.denoiser.children():
+            if part is not net or not hollow(net):
+                part.to(self.device)
         self.sampler: Sampler = build("sampler", config.sampler, spec=latent)
         self.grid: Grid | None = self._optional("grid", latent)
         self.guidance: Guidance | None = self._optional("guidance", latent)
         self.encoder: Encoder | None = self._optional("encoder", spec)
         self.modality: Modality = build("modality", config.modality, spec=spec)
+
+    def _net(self, spec: DataSpec) -> nn.Module:
+        net: Any = build("net", self.config.net, spec=spec)
+        if self.adaptation is not None:
+            self.adaptation.change(net)
+        net.spec = spec
+        return cast(nn.Module, net)
 
     def _optional(self, kind: str, spec: DataSpec) -> Any:
         return build(kind, self.config[kind], spec=spec) if self.config.get(kind) is not None else None

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from diffkit.contracts.network import DataSpec
 from diffkit.data.split import split
 from diffkit.errors import DiffkitError
 from diffkit.flops import flops, parameters
-from diffkit.parallel import Ranks, join_ranks
+from diffkit.parallel import Ranks, hollow, join_ranks
 from diffkit.run import averages, checkpoint, lock
 from diffkit.run.folder import DATA, LOCKED, RunFolder
 from diffkit.run.life import Life, Run
@@ -48,12 +49,15 @@ def start(config: DictConfig, path: Path | None = None) -> Run:
     dataset, held_out = _data(config, ranks)
     config = settled_config(config, dataset)
     data, latent = measured_specs(config, dataset)
-    model = Model(config, data, latent)
+    model = Model(config, data, latent, empty=_handed(config, ranks))
     try_item(model, dataset)
-    try_network(model)
-    try_sampling(model)
-    adapted = model.adaptation.start(model.denoiser) if model.adaptation is not None else ()
-    work = flops(model.denoiser.net, latent)
+    adapted: Sequence[str] = ()
+    if not hollow(model.denoiser.net):
+        try_network(model)
+        try_sampling(model)
+        if model.adaptation is not None:
+            adapted = model.adaptation.start(model.denoiser)
+    work = ranks.told(flops(model.denoiser.net, latent) if ranks.first else 0)
     trainer = make_trainer(config, model, dataset, ranks)
     folder = RunFolder(Path(ranks.told(str(RunFolder.create(config, path).path) if ranks.first else "")))
     with folder.locked() if ranks.first else nullcontext():
@@ -85,10 +89,11 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
     with folder.locked() if ranks.first else nullcontext():
         dataset, held_out = _data(config, ranks)
         _same_split(folder, config, dataset)
-        model = described_model(folder, config)
+        model = described_model(folder, config, empty=_handed(config, ranks))
         try_item(model, dataset)
-        try_sampling(model)
-        work = flops(model.denoiser.net, model.latent)
+        if not hollow(model.denoiser.net):
+            try_sampling(model)
+        work = ranks.told(flops(model.denoiser.net, model.latent) if ranks.first else 0)
         trainer = make_trainer(config, model, dataset, ranks)
         found, tensors, numbers, skipped = checkpoint.newest(
             folder.checkpoints, tuple(trainer.tensors()), trainer.layout(), ranks
@@ -109,6 +114,11 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
             folder.write_config(config)
             print(f"run      {folder.path}, from step {trainer.step}", flush=True)
         return Life(folder, model, trainer, _validation(config, model, trainer, held_out), work).run()
+
+
+def _handed(config: DictConfig, ranks: Ranks) -> bool:
+    """Return whether this rank is handed the values of its network by the first."""
+    return config.parallel == "fsdp" and not ranks.first
 
 
 def _data(config: DictConfig, ranks: Ranks) -> tuple[Dataset, Dataset | None]:

@@ -35,8 +35,9 @@ def check_network(
     For every rank, a convenient and an odd shape, one and three channels, with and without labels, the network is
     built, perturbed (so that what starts as zero takes part) and called. Its output has the shape and dtype of the
     input and is finite, at extreme noise levels too; it depends on x, on λ, and on the label where there are any, and
-    a missing label means the null label; every parameter gets a gradient; evaluated, an item's output depends neither
-    on the rest of the batch nor on chance; the input is left alone; a state dict carries everything over. One that says
+    a missing label means the null label; every parameter has an axis, gets a gradient, and is left alone, as is the
+    input; evaluated, an item's output depends neither on the rest of the batch nor on chance; a state dict carries
+    everything over. One that says
     ``per_frame`` takes a level for each frame, and the same for all is that of the clip. At a rank
     that is not in ``ranks``, the network raises :class:`~diffkit.DiffkitError`.
 
@@ -209,9 +210,16 @@ def _check_conditions(net: nn.Module, x: Tensor, lam: Tensor, cond: dict[str, Te
 
 def _check_gradients(net: nn.Module, x: Tensor, lam: Tensor, cond: dict[str, Tensor], where: str) -> None:
     net.train()
+    before = {key: parameter.detach().clone() for key, parameter in net.named_parameters()}
     y = net(x, lam, **cond)
     assert y.isfinite().all(), f"{where} returns NaN or infinity in training mode"
     net.eval()
+    for key, parameter in net.named_parameters():
+        assert torch.equal(parameter, before[key]), (
+            f"{where} changes parameter {key} as it is called, which is lost where parameters are in shards; do it in "
+            f"constrain(), which is called after each step"
+        )
+        assert parameter.ndim, f"{where}: parameter {key} has no axis to divide among ranks; make it torch.zeros(1)"
     # the null label's row, and whatever else guidance needs, is trained by items whose label was dropped
     nulls: dict[str, Tensor] = _missing(cond, net.spec)  # type: ignore[arg-type]
     target = torch.randn_like(x)

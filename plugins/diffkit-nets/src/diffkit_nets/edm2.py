@@ -91,11 +91,17 @@ class EDM2(nn.Module):
                 self.up.append(block(level, channels + skips.pop(), outer, False, level in levels.attentive))
                 channels = outer
         self.last = Unit(channels, spec.outputs * spec.channels * sides, kernel_of(levels.shapes[0]))
-        self.gain = nn.Parameter(torch.zeros([spec.outputs] if spec.outputs > 1 else []))
+        self.gain = nn.Parameter(torch.zeros(spec.outputs))
 
     def inflate(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the weights of a network for the frames of clips; see :func:`~diffkit_nets.inflate`."""
         inflate(self, weights)
+
+    def constrain(self) -> None:
+        """Bring all weights back to unit magnitude; see :class:`~diffkit.contracts.network.Constrained`."""
+        for layer in self.modules():
+            if isinstance(layer, Unit):
+                layer.constrain()
 
     def attentions(self) -> list[nn.Module]:
         """Return where it attends, from input to output; see :class:`~diffkit.contracts.network.Attentive`."""
@@ -124,10 +130,8 @@ class EDM2(nn.Module):
                 h = self._through(block, interpolate(h, skips[-1].shape[2:]), vector, tokens)
             else:
                 h = self._through(block, mp_cat(h, skips.pop()), vector, tokens)
-        gain: Tensor = self.gain
         weight = self.last.weight
-        if gain.ndim:  # one an output
-            gain = gain.repeat_interleave(len(weight) // len(gain)).reshape(-1, *[1] * (weight.ndim - 1))
+        gain = self.gain.repeat_interleave(len(weight) // len(self.gain)).reshape(-1, *[1] * (weight.ndim - 1))
         return unfold(self.last(h, gain), self.levels.patch)
 
     def _through(self, block: nn.Module, h: Tensor, vector: Tensor, tokens: Tensor | None) -> Tensor:
@@ -164,7 +168,7 @@ class Block(nn.Module):
         self.skip = Unit(inner, outer, [1] * len(shape)) if inner != outer else None
         self.enter = Unit(outer if encodes else inner, outer, kernel_of(shape))
         self.modulation = Unit(vector, outer)
-        self.gain = nn.Parameter(torch.zeros(()))
+        self.gain = nn.Parameter(torch.zeros(1))
         self.dropout = nn.Dropout(dropout)
         self.leave = Unit(outer, outer, kernel_of(shape))
         self.attention = Attention(shape, outer) if attends else None

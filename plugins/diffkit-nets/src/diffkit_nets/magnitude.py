@@ -46,7 +46,7 @@ def mp_cat(a: Tensor, b: Tensor) -> Tensor:
 class Unit(nn.Module):
     """A linear layer or a convolution without bias, whose filters are vectors of a fixed length.
 
-    Training brings the stored weights back to unit magnitude before every use (forced weight normalisation, eq. 66), so
+    The stored weights are brought back to unit magnitude after every step (forced weight normalisation, eq. 66), so
     that a learning rate means the same relative change at any time; the gradient is projected by the division itself.
 
     Args:
@@ -57,15 +57,19 @@ class Unit(nn.Module):
 
     def __init__(self, inner: int, outer: int, kernel: Sequence[int] = ()) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outer, inner, *kernel))
+        weight = torch.randn(outer, inner, *kernel)
+        self.weight = nn.Parameter(unit(weight, range(1, weight.ndim)))
         self.padding = {"padding": [k // 2 for k in kernel]} if kernel else {}
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         """Return ``gain`` times the layer's output."""
         weight = self.weight
-        axes = range(1, weight.ndim)
-        if self.training and weight.requires_grad:
-            # .data: a second call before the backward pass of the first must not invalidate it, and changes nothing
-            weight.data.copy_(unit(weight.detach(), axes))
-        scaled = unit(weight, axes) * (gain / sqrt(weight[0].numel()))
+        scaled = unit(weight, range(1, weight.ndim)) * (gain / sqrt(weight[0].numel()))
         return APPLY[len(self.padding.get("padding", ()))](x, scaled.to(x.dtype), **self.padding)
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Bring the weights back to unit magnitude, unless they are frozen or made of others."""
+        weight = self._parameters.get("weight")
+        if weight is not None and weight.requires_grad:
+            weight.copy_(unit(weight, range(1, weight.ndim)))

@@ -153,7 +153,8 @@ def overhead(count: int, peers: bool = False) -> dict[str, dict[str, float]]:
     The whole of a sampling in 50 steps, less as many bare forwards as it evaluated, is divided by the evaluations and
     by the steps: a step of two evaluations counts as two evaluations, and as one step. Each time is the least of
     ``count``, since whatever else the machine does only adds to it. ``prepare`` is what a sampler that can prepares for
-    1,000 steps, in milliseconds. With ``peers``, diffusers' schedulers take part.
+    1,000 steps, in milliseconds. With ``peers``, diffusers' schedulers take part, and each sampler's cost is also given
+    over that of its Euler steps, timed right after it: microseconds are those of a machine and of an hour.
     """
     from diffkit import catalog
 
@@ -162,16 +163,25 @@ def overhead(count: int, peers: bool = False) -> dict[str, dict[str, float]]:
     lam = torch.zeros(16)
     path = levels(denoiser.schedule, torch.linspace(1, 1e-3, 1000, dtype=torch.float64), like=noise)
     found: dict[str, dict[str, float]] = {"us_per_evaluation": {}, "us_per_step": {}, "ms_to_prepare": {}}
+    theirs = of_diffusers(net, noise, steps) if peers else {}
+    if peers:
+        found["of_diffusers_euler"] = {}
 
-    def measure(name: str, whole: Callable[[], object], evaluations: int) -> None:
+    def beyond(whole: Callable[[], object], evaluations: int) -> float:
         @torch.no_grad()
         def bare() -> None:
             for _ in range(evaluations):
                 net(noise, lam)
 
         measured = timed(whole, bare, count)
-        beyond = min(ours for ours, _ in measured) - min(theirs for _, theirs in measured)
-        found["us_per_evaluation"][name], found["us_per_step"][name] = 1e6 * beyond / evaluations, 1e6 * beyond / steps
+        return 1e6 * (min(one for one, _ in measured) - min(other for _, other in measured))
+
+    def measure(name: str, whole: Callable[[], object], evaluations: int) -> None:
+        cost = beyond(whole, evaluations)
+        found["us_per_evaluation"][name], found["us_per_step"][name] = cost / evaluations, cost / steps
+        if peers:
+            euler = beyond(theirs["euler of diffusers"], steps) / steps
+            found["of_diffusers_euler"][name] = cost / evaluations / euler
 
     for name in catalog.names("sampler"):
         sampler = build("sampler", name, steps=steps)
@@ -181,9 +191,8 @@ def overhead(count: int, peers: bool = False) -> dict[str, dict[str, float]]:
         if isinstance(sampler, StepSampler):
             prepared = timed(partial(sampler.prepare, path), lambda: None, count)
             found["ms_to_prepare"][name] = 1e3 * min(ours for ours, _ in prepared)
-    if peers:
-        for name, whole in of_diffusers(net, noise, steps).items():
-            measure(name, whole, steps)
+    for name, whole in theirs.items():
+        measure(name, whole, steps)
     return found
 
 
@@ -227,10 +236,12 @@ def main() -> None:
             f"{name:9} {row['ms_per_step']:8.2f} ms a step, by hand {row['by_hand_ms_per_step']:8.2f} ms, "
             f"overhead {100 * (row['ratio'] - 1):+.2f} %"
         )
-    print("beyond the bare forward of a tiny network, in µs, an evaluation and a step; ms to prepare 1,000 steps:")
+    over = ", over that of diffusers' Euler" if arguments.peers else ""
+    print(f"beyond the bare forward of a tiny network, in µs, an evaluation{over}, a step; ms to prepare 1,000 steps:")
     for name, value in result["overhead_us_per_evaluation"].items():
         prepared = result["overhead_ms_to_prepare"].get(name, 0.0)
-        print(f"  {name:22} {value:6.1f} {result['overhead_us_per_step'][name]:6.1f} {prepared:6.1f}")
+        ratio = f"{result['overhead_of_diffusers_euler'][name]:6.2f}" if arguments.peers else ""
+        print(f"  {name:22} {value:6.1f}{ratio} {result['overhead_us_per_step'][name]:6.1f} {prepared:6.1f}")
     if arguments.json:
         print(json.dumps(result))
 

@@ -181,6 +181,24 @@ def test_rotary_attention_sees_distances_only():
     assert not torch.allclose(product((0, 1), (2, 4)), product((0, 1), (2, 5)), atol=1e-3)
 
 
+@pytest.mark.parametrize("features", [16, 7])
+def test_turning_is_linear_and_its_gradient_turns_back(features):
+    torch.manual_seed(0)
+    angles = rotary_angles((2, 3), features).double()
+    rotation = angles.cos(), angles.sin()
+    x = torch.randn(2, 6, 3, features, dtype=torch.float64, requires_grad=True)
+    half = features // 2
+    swapped = torch.cat((x[..., half : 2 * half], x[..., :half], x[..., 2 * half :]), -1)
+    assert torch.allclose(rotate(x, rotation), x * rotation[0] + swapped * rotation[1])
+    assert torch.autograd.gradcheck(lambda x: rotate(x, rotation), x, check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: rotate(x, rotation).square(), x)
+    back = rotate(rotate(x, rotation), (rotation[0], -rotation[1]))
+    assert torch.allclose(back, x), "lengths are kept"
+    lower = rotate(x.bfloat16(), tuple(part.float() for part in rotation))
+    assert lower.dtype == torch.bfloat16
+    assert torch.allclose(lower.double(), rotate(x, rotation), atol=0.02)
+
+
 # refusals
 
 

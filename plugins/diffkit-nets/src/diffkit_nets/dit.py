@@ -160,8 +160,8 @@ class Block(nn.Module):
         Where frames have levels of their own, it is one for each part or position.
         """
         scale, shift, gate, scale2, shift2, gate2 = self.modulation(vector).chunk(6, -1)
-        x = x + gate * self.attention(x, 1 + scale, shift, rotation)
-        return x + gate2 * self.gated(x, 1 + scale2, shift2)
+        x = torch.addcmul(x, gate, self.attention(x, 1 + scale, shift, rotation))
+        return torch.addcmul(x, gate2, self.gated(x, 1 + scale2, shift2))
 
 
 class ClipBlock(Block):

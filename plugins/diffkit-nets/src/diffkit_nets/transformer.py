@@ -5,6 +5,7 @@ In a clip that is seen frame by frame the parts are its frames; elsewhere there 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ Rotation = tuple[Tensor, Tensor]
 
 class Attention(nn.Module):
     """Self-attention within each part of normalised features, by queries and keys that are normalised, too, and turned
-    by their position.
+    by their position. No layer has a bias, for which there is the shift of what comes in.
 
     Args:
         shape: the spatial shape of the positions; those of tokens follow them.
@@ -38,10 +39,10 @@ class Attention(nn.Module):
     def __init__(self, shape: Sequence[int], width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.scales = nn.Parameter(torch.ones(2, width // heads))
         self.attend = Attend(shape)
-        self.gathered = nn.Linear(width, width)
+        self.gathered = nn.Linear(width, width, bias=False)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor, rotation: Rotation) -> Tensor:
@@ -49,15 +50,16 @@ class Attention(nn.Module):
         parts = x.shape[1]
         qkv = linear_twice(self.qkv, normalised, x, scale, shift).reshape(*x.shape[:-1], 3, self.heads, -1)
         q, k, v = qkv.unbind(3)
-        q, k = (twice(turned, each, own, *rotation) for each, own in zip((q, k), self.scales, strict=True))
+        q, k = (rotate(normalised_heads(each, own), rotation) for each, own in zip((q, k), self.scales, strict=True))
         q, k, v = (each.transpose(2, 3).flatten(1, 2) for each in (q, k, v))
         gathered = self.attend(q, k, v).unflatten(1, (parts, -1)).transpose(2, 3).flatten(3)
         return self.gathered(self.dropout(gathered))
 
 
 class Gated(nn.Module):
-    """Two hidden layers, of normalised features, of which one gates the other: SwiGLU, with as many parameters as a
-    plain layer of four times the width. Halves of a single layer would be put together again, which takes longer.
+    """Two hidden layers, of normalised features, of which one gates the other: SwiGLU, without biases, as in Shazeer,
+    "GLU Variants Improve Transformer" (2020), eq. 6, with as many parameters as a plain layer of four times the width.
+    Halves of a single layer would be put together again, which takes longer.
 
     Args:
         width: of input and output.
@@ -67,9 +69,9 @@ class Gated(nn.Module):
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         hidden = -(-8 * width // 3 // 8) * 8
-        self.value, self.gate = nn.Linear(width, hidden), nn.Linear(width, hidden)
+        self.value, self.gate = (nn.Linear(width, hidden, bias=False) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
-        self.leave = nn.Linear(hidden, width)
+        self.leave = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """Return an output of the shape of ``x``."""
@@ -90,9 +92,16 @@ def gated(value: Tensor, gate: Tensor) -> Tensor:
     return value * silu(gate)
 
 
-def turned(x: Tensor, scale: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return queries or keys ``(…, positions, heads, features)`` of mean 0 and variance 1, scaled, and turned."""
-    return rotate(layer_norm(_wide(x), x.shape[-1:], _wide(scale)), (cos, sin)).to(x.dtype)
+def normalised_heads(x: Tensor, scale: Tensor) -> Tensor:
+    """Return queries or keys ``(…, positions, heads, features)`` of mean 0 and variance 1, scaled.
+
+    The norm keeps what it is given, which in half precision is a copy of twice the size.
+    """
+    return _normalised_heads(x, scale) if x.dtype == scale.dtype else twice(_normalised_heads, x, scale)
+
+
+def _normalised_heads(x: Tensor, scale: Tensor) -> Tensor:
+    return layer_norm(_wide(x), x.shape[-1:], _wide(scale)).to(x.dtype)
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -149,10 +158,38 @@ def rotary_angles(shape: Sequence[int], features: int, tokens: int = 0) -> Tenso
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Turn the pairs (i, i + n // 2) of the n features of ``x`` ``(…, positions, heads, n)``."""
-    cos, sin = rotation
-    half, odd = divmod(x.shape[-1], 2)
-    first, second, rest = x.split((half, half, odd), -1)
-    return torch.addcmul(x * cos, torch.cat((second, first, rest), -1), sin)
+    if torch.compiler.is_compiling():
+        return _Rotate.forward(x, *rotation)
+    return _Rotate.apply(x, *rotation)  # type: ignore[no-untyped-call]
+
+
+class _Rotate(torch.autograd.Function):
+    """What autograd would keep and put together again for the gradient is this once more, by the opposite angles."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        half = x.shape[-1] // 2
+        first, second = slice(half), slice(half, 2 * half)
+        turned = x * cos
+        for own, other in ((first, second), (second, first)):
+            turned[..., own].addcmul_(x[..., other], sin[..., own])
+        return turned.to(x.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return rotate(gradient, (cos, -sin)), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return rotate(tangent, ctx.saved_tensors)
 
 
 class Places(nn.Module):

@@ -53,7 +53,7 @@ class _Twice(torch.autograd.Function):
         if weight is None:
             return h
         lower = lower or h.dtype
-        return linear(h.to(lower), weight.to(lower), bias.to(lower))
+        return linear(h.to(lower), weight.to(lower), None if bias is None else bias.to(lower))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:

@@ -162,39 +162,45 @@ class ReplicatedLoss(Loss):
 
 
 class ShardedLoss(Loss):
-    """The same with parameters, gradients and the optimizer's state in shards, one a rank: FSDP2.
+    """The same with parameters, gradients and the optimizer's state in shards: FSDP2.
+
+    There is one a rank, or where ``parallel`` is ``hsdp``, one a rank of each node, with the same on all nodes: what is
+    gathered then stays within a node, and only gradients of shards go between them.
 
     Every child of a list of layers is a unit that is gathered for its own pass, and the network as a whole another.
     What the shards hold is the first rank's; the network of any other may be :func:`hollow`.
     Zhao et al., "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel" (2023).
     """
 
-    def __init__(self, denoiser: Denoiser, precision: str) -> None:
+    def __init__(self, denoiser: Denoiser, precision: str, parallel: str = "fsdp") -> None:
         super().__init__(denoiser)
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         weighting = denoiser.weighting
         if isinstance(weighting, nn.Module) and any(p.requires_grad for p in weighting.parameters()):
             raise DiffkitError(
-                "parallel=fsdp shards the network, but not a weighting that learns; choose another weighting, or "
-                "parallel=ddp"
+                f"parallel={parallel} shards the network, but not a weighting that learns; choose another weighting, "
+                f"or parallel=ddp"
             )
         for name, parameter in denoiser.net.named_parameters():
             if not parameter.ndim:
                 raise DiffkitError(
-                    f"parallel=fsdp divides parameters along their first axis, and {name} of this network is a number "
-                    f"without one; give it one, torch.zeros(1), or choose parallel=ddp"
+                    f"parallel={parallel} divides parameters along their first axis, and {name} of this network is a "
+                    f"number without one; give it one, torch.zeros(1), or choose parallel=ddp"
                 )
         warnings.filterwarnings("ignore", "FSDP2-wrapped module")  # that outputs are views, which here are only read
         lower = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         policy = MixedPrecisionPolicy(param_dtype=lower, reduce_dtype=torch.float32 if lower else None)
+        chosen: dict[str, Any] = {"mp_policy": policy}
+        if parallel == "hsdp":
+            chosen["mesh"] = _by_node()
         values = {name: parameter.detach() for name, parameter in denoiser.net.named_parameters()}
         for layers in denoiser.net.modules():
             if isinstance(layers, nn.ModuleList):
                 for layer in layers:
                     if any(True for _ in layer.parameters()):
-                        fully_shard(layer, mp_policy=policy)
-        fully_shard(denoiser.net, mp_policy=policy)
+                        fully_shard(layer, **chosen)
+        fully_shard(denoiser.net, **chosen)
         _hand_out(denoiser.net, values)
 
     def joined(self, last: bool) -> AbstractContextManager[Any]:
@@ -202,6 +208,19 @@ class ShardedLoss(Loss):
         net: Any = self.denoiser.net
         net.set_requires_gradient_sync(last)
         return nullcontext()
+
+
+def _by_node() -> Any:
+    """Return the ranks by node, and by place in it."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    size = dist.get_world_size()
+    each = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+    if size % each:
+        raise DiffkitError(
+            f"parallel=hsdp needs as many ranks on every node, and {size} are not {each} on each; give parallel=fsdp"
+        )
+    return init_device_mesh(_device().type, (size // each, each), mesh_dim_names=("replicate", "shard"))
 
 
 @torch.no_grad()
@@ -249,10 +268,10 @@ HANDED = ("_parameters", "_buffers")
 
 
 def loss_of(denoiser: Denoiser, ranks: Ranks, parallel: str, precision: str) -> Loss:
-    """Return the losses of a denoiser as ``parallel`` joins them: ``ddp`` or ``fsdp``."""
+    """Return the losses of a denoiser as ``parallel`` joins them: ``ddp``, ``fsdp`` or ``hsdp``."""
     if ranks.size == 1:
         return Loss(denoiser)
-    return ShardedLoss(denoiser, precision) if parallel == "fsdp" else ReplicatedLoss(denoiser)
+    return ReplicatedLoss(denoiser) if parallel == "ddp" else ShardedLoss(denoiser, precision, parallel)
 
 
 def whole(value: Tensor) -> Tensor:

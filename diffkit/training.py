@@ -55,7 +55,7 @@ class Trainer:
             guidance compares (Ho & Salimans, "Classifier-Free Diffusion Guidance", 2022). Dropping each condition on
             its own would teach mixtures that no guidance asks for.
         ranks: the processes that train together.
-        parallel: how: ``"ddp"`` or ``"fsdp"``.
+        parallel: how: ``"ddp"``, ``"fsdp"`` or ``"hsdp"``.
     """
 
     def __init__(

@@ -13,7 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import diffkit
-from diffkit import DiffkitError
+from diffkit import DataSpec, Denoiser, DiffkitError, build
+from diffkit.parallel import ShardedLoss
 from diffkit.run import checkpoint, shards
 from diffkit.run.train import resume
 
@@ -93,26 +94,52 @@ resume(dying, "train.steps=6")
 """
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory, outside_path, environment):
-    """What two ranks left behind, and what each said."""
-    folder = tmp_path_factory.mktemp("pair")
+NODES = """
+import json, sys
+from pathlib import Path
+import diffkit
+from diffkit.parallel import join_ranks, local
+from diffkit.run import train
+from diffkit.run.train import resume, start
+
+folder, *words = sys.argv[1:]
+ranks, made, make = join_ranks(), [], train.make_trainer
+train.make_trainer = lambda *given: made.append(make(*given)) or made[-1]
+whole = start(diffkit.compose(*words, "parallel=hsdp", "train.steps=6"), Path(folder, "whole")).path
+parts = {name: local([p])[0] for name, p in made[0].denoiser.net.named_parameters()}
+print("noted", json.dumps([parts["middle.weight"].shape[0], parts["middle.weight"].sum().item()]), flush=True)
+resume(whole, "train.steps=7", "parallel=fsdp")
+resume(whole, "train.steps=8")
+resume(whole, "train.steps=9", "parallel=hsdp")
+"""
+
+
+def ranks_of(script, size, folder, environment, outside_path, **more):
+    """Start ``size`` processes of one script; return their statuses, and what they said."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size), **more}
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", PAIR, folder, *WORDS],
+            [sys.executable, "-c", script, folder, *WORDS],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=environment(outside_path, **address, RANK=str(rank)),
         )
-        for rank in range(2)
+        for rank in range(size)
     ]
     said = [rank.communicate(timeout=300) for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [1, 9], said[0][1][-3000:]
+    return [rank.returncode for rank in ranks], said
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, outside_path, environment):
+    """What two ranks left behind, and what each said."""
+    folder = tmp_path_factory.mktemp("pair")
+    statuses, said = ranks_of(PAIR, 2, folder, environment, outside_path)
+    assert statuses == [1, 9], said[0][1][-3000:]
     noted = [json.loads(out.split("noted ")[1].splitlines()[0]) for out, _ in said]
     return SimpleNamespace(folder=folder, out=said[0][0], err=said[0][1], noted=noted)
 
@@ -224,6 +251,32 @@ def test_files_are_laid_out_as_torch_reads_its_own(pair, tmp_path):
     theirs = {name: torch.full_like(value, 7) for name, value in ours.items()}
     dcp.load(theirs, storage_reader=dcp.HuggingFaceStorageReader(str(tmp_path)), no_dist=True)
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_two_nodes_of_two_ranks_each_hold_the_same_shards_and_train_as_one_process_does(
+    tmp_path, outside_path, environment
+):
+    statuses, said = ranks_of(NODES, 4, tmp_path, environment, outside_path, LOCAL_WORLD_SIZE="2")
+    assert statuses == [0] * 4, said[0][1][-3000:]
+    parts = [json.loads(out.split("noted ")[1].splitlines()[0]) for out, _ in said]
+    assert parts[0] == parts[2] != parts[1] == parts[3], "ranks 0 and 1 are a node, and 2 and 3 another"
+    assert {rows for rows, _ in parts} == {12}
+    found = tmp_path / "whole/checkpoints"
+    rows = {
+        path.name: safe_open(path, "pt").get_slice("middle.weight").get_shape()[0]
+        for path in found.glob("step-00000009/model-*")
+        if "middle.weight" in safe_open(path, "pt").keys()  # noqa: SIM118
+    }
+    assert sorted(rows.values()) == [12, 12], "each shard is written once"
+    run = diffkit.train(*WORDS, "train.steps=9", f"out={tmp_path / 'single'}")
+    assert losses(tmp_path / "whole") == pytest.approx(losses(run.path), rel=1e-4)
+
+
+def test_nodes_of_unequal_size_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 5)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(DiffkitError, match=r"as many ranks on every node, and 5 are not 2 on each; give parallel=fsdp"):
+        ShardedLoss(Denoiser(build("net", "mlp", spec=DataSpec(1, (4,)), width=8), "root", "clean"), "fp32", "hsdp")
 
 
 def shard(path, places=None, **tensors):

@@ -8,7 +8,7 @@ from typing import Any
 from diffkit.errors import DiffkitError, did_you_mean, listing
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-PARALLEL = ("ddp", "fsdp")
+PARALLEL = ("ddp", "fsdp", "hsdp")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -60,7 +60,10 @@ class Sample:
 
 @dataclass
 class Settings:
-    """The plain keys."""
+    """The plain keys.
+
+    ``parallel`` is how ranks train together: each with a whole model, in shards, or in shards within a node.
+    """
 
     seed: int = 0
     device: str = "auto"

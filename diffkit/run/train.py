@@ -118,7 +118,7 @@ def resume(run: str | os.PathLike[str], *words: str) -> Run:
 
 def _handed(config: DictConfig, ranks: Ranks) -> bool:
     """Return whether this rank is handed the values of its network by the first."""
-    return config.parallel == "fsdp" and not ranks.first
+    return config.parallel != "ddp" and not ranks.first
 
 
 def _data(config: DictConfig, ranks: Ranks) -> tuple[Dataset, Dataset | None]:

@@ -239,7 +239,7 @@ def test_a_matrix_of_zeros_makes_no_step_of_muon():
 def test_muon_does_not_take_parts_of_matrices():
     net = nn.Linear(2, 2)
     net.weight.full_tensor = None
-    with pytest.raises(DiffkitError, match=r"muon needs whole matrices, but parallel=fsdp divides them"):
+    with pytest.raises(DiffkitError, match=r"muon needs whole matrices, but shards divide them; give parallel=ddp"):
         Muon().create(net)
 
 

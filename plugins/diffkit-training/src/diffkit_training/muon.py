@@ -47,7 +47,7 @@ class Muon(AdamW):
         """Return an optimizer over the trainable parameters of ``net``."""
         matrices, others = decaying(net)
         if divided(net):
-            raise DiffkitError("muon needs whole matrices, but parallel=fsdp divides them; give parallel=ddp, or adamw")
+            raise DiffkitError("muon needs whole matrices, but shards divide them; give parallel=ddp, or optim=adamw")
         groups: list[dict[str, Any]] = [
             {"params": matrices, "weight_decay": self.weight_decay, "momentum": self.momentum},
             {"params": others, "weight_decay": 0.0, "momentum": None},

@@ -227,6 +227,11 @@ class Denoiser(nn.Module):
             cond: conditions, each ``(batch, ...)``.
             items: of which items, bool ``(batch,)``; of all where none is given.
         """
+        if self.spec is None and "label" in cond:
+            raise DiffkitError(
+                "the denoiser was not told of what data it is, so that no label is known to mean any; give it "
+                "Denoiser(..., spec=DataSpec(..., labels=...)), or a network with a spec"
+            )
         missing: dict[str, float] = {"label": len(self.spec.labels) if self.spec else 0}
         conditions = self.spec.conditions if self.spec else ()
         missing |= {one.name: one.size if one.kind == "classes" else torch.nan for one in conditions}

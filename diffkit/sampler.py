@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from diffkit.contracts.sampling import Denoise, Grid, moments_of
+from diffkit.contracts.sampling import Denoise, Grid, innermost, moments_of
 from diffkit.contracts.schedule import Level, Schedule, levels
 from diffkit.errors import DiffkitError
 from diffkit.linear import scaled
@@ -175,6 +175,9 @@ class StepSampler:
         """Return ``x``, which is at ``path[0]``, carried along ``path`` to its last level."""
         asked: Any = moments_of(denoiser) if self.moments else denoiser
         denoise = partial(asked, **cond)
+        noise = getattr(innermost(denoiser), "noise", None)
+        if streams is None and noise is not None:
+            streams = Streams(int(torch.randint(2**62, ())), range(len(x)), noise)
         past: deque[Point] = deque(maxlen=self.history)
         draws = 0
 

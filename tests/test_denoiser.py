@@ -205,3 +205,14 @@ def test_weights_are_those_of_the_network_alone():
     net = build("net", "dense", spec=SPEC)
     denoiser = Denoiser(net, "root", "clean")
     assert {f"net.{name}" for name in net.state_dict()} == set(denoiser.state_dict())
+
+
+def test_no_label_means_any_where_nothing_is_known_of_the_data():
+    class Plain(nn.Module):
+        def forward(self, x, lam, label=None):
+            return x
+
+    denoiser = Denoiser(Plain(), "root", "clean")
+    with pytest.raises(DiffkitError, match=r"no label is known to mean any; give it Denoiser\(\.\.\., spec="):
+        denoiser.null({"label": torch.tensor([1])})
+    assert denoiser.null({}) == {}

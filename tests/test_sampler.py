@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from diffkit import StepSampler, levels, scaled, summed
+from diffkit import DiffkitError, StepSampler, levels, scaled, summed
 from diffkit.testing import GaussianMixture, MixtureDenoiser
 from diffkit.testing.sampler import SCHEDULES
 
@@ -112,3 +112,45 @@ def test_a_sum_is_what_its_weights_say_and_leaves_its_terms_as_they_were(dtype):
     assert torch.allclose(found.double(), exact, rtol=4 * torch.finfo(dtype).eps, atol=4 * torch.finfo(dtype).eps)
     assert torch.equal(torch.stack(terms), before)
     assert torch.equal(scaled(terms[0], 0.25), terms[0] * 0.25)
+
+
+class Kind:
+    """Noise that is one or minus one, whose sums are not."""
+
+    stable = False
+
+    def __call__(self, shape, generator, device="cpu"):
+        return torch.randint(0, 2, shape, generator=generator).float() * 2 - 1
+
+
+class Even(Kind):
+    """Noise that is the same everywhere."""
+
+    stable = True
+
+    def __call__(self, shape, generator, device="cpu"):
+        return torch.ones(shape)
+
+
+def test_noise_on_the_way_is_of_the_models_kind_without_streams_too():
+    class Noisy(StepSampler):
+        def step(self, x, x0, now, then, *, draw, **_):
+            return draw()
+
+    class Model:
+        schedule = SCHEDULES[0]
+
+        def __init__(self, noise):
+            self.noise = noise
+
+        def null(self, cond):
+            return cond
+
+        def __call__(self, x, at, **cond):
+            return x
+
+    x = torch.zeros(3, 2)
+    with pytest.raises(DiffkitError, match="adds noise on the way, which is wrong under Kind"):
+        Noisy(2)(Model(Kind()), x)
+    assert Noisy(2)(Model(Even()), x).eq(1).all()
+    assert Noisy(2)(Model(None), x).unique().numel() == 6

@@ -1,6 +1,6 @@
 """Samplers, the grids they step on, and guidance: three independent choices."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
@@ -41,6 +41,25 @@ def moments_of(denoiser: Denoise) -> Any:
             f"without, such as sampler.variance=small"
         )
     return found
+
+
+def innermost(denoiser: Denoise) -> Any:
+    """Return the model that guidances wrap, each of which has it as ``denoiser``."""
+    within = getattr(denoiser, "denoiser", None)
+    return denoiser if within is None else innermost(within)
+
+
+def likewise(denoiser: Denoise, model: Denoise) -> Denoise:
+    """Return ``model`` told what guidances tell the model in ``denoiser``, such as frames that are known.
+
+    Those that do have a method ``of(model)``, which returns the same around another one.
+    """
+    within = getattr(denoiser, "denoiser", None)
+    if within is None:
+        return model
+    told = likewise(within, model)
+    around: Any = getattr(denoiser, "of", None)
+    return told if around is None else cast(Denoise, around(told))
 
 
 @runtime_checkable

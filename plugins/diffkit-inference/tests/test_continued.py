@@ -5,7 +5,7 @@ import torch
 from diffkit_inference import Continued
 from torch import nn
 
-from diffkit import Denoiser, DiffkitError, build
+from diffkit import Denoiser, DiffkitError, build, levels
 from diffkit.testing.sampler import SCHEDULES
 
 for plugin in ("objectives", "samplers"):
@@ -65,3 +65,37 @@ def test_frames_that_are_not_those_of_the_samples_are_refused():
         denoiser = Continued(torch.zeros(shape))(Denoiser(Exact(), SCHEDULES[0], "x0"))
         with pytest.raises(DiffkitError, match="known frames have shape"):
             build("sampler", "ddim", steps=1)(denoiser, noise)
+
+
+class Weak(Exact):
+    """Estimates a third of it."""
+
+    def forward(self, x, lam):
+        return super().forward(x, lam) / 3
+
+
+def test_a_weaker_model_is_told_the_frames_too():
+    samplers = pytest.importorskip("diffkit_samplers")
+    strong, weak = (Denoiser(net(), SCHEDULES[0], "x0") for net in (Exact, Weak))
+    y, x = (torch.randn(4, 1, k, 1, 1, dtype=torch.float64) for k in (2, 3))
+    at = levels(SCHEDULES[0], torch.tensor([0.5]), like=x)[0]
+    guided = Continued(y, samplers.Autoguidance(weak, scale=3.0))(strong)(x, at)
+    assert torch.allclose(guided[:, :, :2], y)
+    both = [Continued(y)(model)(x, at)[:, :, 2:] for model in (strong, weak)]
+    assert torch.allclose(guided[:, :, 2:], both[1].lerp(both[0], 3.0))
+    assert strong.evaluations == 1 + 1 + 1, "its own, one for the weak model, and the comparison's"
+
+
+def test_the_variance_of_what_is_known_is_zero_and_of_the_rest_that_of_the_model():
+    class Moments:
+        schedule = SCHEDULES[0]
+
+        def moments(self, x, t, **cond):
+            return x, t[:, None, :, None, None] + 0 * x
+
+    y, x = (torch.randn(4, 1, k, 1, 1, dtype=torch.float64) for k in (2, 3))
+    at = levels(SCHEDULES[0], torch.tensor([0.5]), like=x)[0]
+    x0, variance = Continued(y)(Moments()).moments(x, at)
+    assert torch.equal(x0[:, :, :2], y)
+    assert variance[:, :, :2].eq(0).all()
+    assert torch.allclose(variance[:, :, 2:], torch.tensor(0.5, dtype=torch.float64))

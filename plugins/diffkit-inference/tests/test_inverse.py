@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffkit_inference import DDNM, DPS, MMPS, Dense, Downsample, Mask, PiGDM, RePaint, random_projection
 
-from diffkit import DiffkitError, Level, StepSampler, Streams, levels_at
+from diffkit import DataSpec, DiffkitError, Level, StepSampler, Streams, levels_at
 from diffkit.testing import GaussianMixture, MixtureDenoiser
 from diffkit.testing.sampler import SCHEDULES
 
@@ -239,3 +239,66 @@ def test_what_cannot_be_solved_is_refused(make, said):
 def given(guidance):
     (at,) = levels_at([0.0], like=normal(1))
     return guidance(MixtureDenoiser(MIXTURES["soft3"], SCHEDULES[0]))(normal(5, 2), at)
+
+
+# other noise, and other guidance
+
+
+class Wrapped:
+    """A guidance that changes nothing."""
+
+    def __init__(self, denoiser):
+        self.denoiser, self.schedule, self.null = denoiser, denoiser.schedule, denoiser.null
+
+    def __call__(self, x, at, **cond):
+        return self.denoiser(x, at, **cond)
+
+
+class Correlated:
+    """Noise that is normal, but not independent."""
+
+    gaussian, stable = False, True
+
+
+@pytest.mark.parametrize("method", [DDNM, DPS, MMPS, PiGDM])
+def test_an_observation_of_a_model_of_other_noise_is_refused_guided_or_not(method):
+    denoiser = MixtureDenoiser(MIXTURES["soft3"], SCHEDULES[0])
+    denoiser.noise = Correlated()
+    for model in (denoiser, Wrapped(denoiser), Wrapped(Wrapped(denoiser))):
+        with pytest.raises(DiffkitError, match=r"trained with Correlated, and an observation needs independent normal"):
+            method(Dense(LINE, (2,)), normal(1, 1))(model)
+
+
+def test_what_the_model_knows_of_its_data_is_known_through_a_guidance():
+    denoiser = MixtureDenoiser(MIXTURES["soft3"], SCHEDULES[0])
+    denoiser.spec = DataSpec(1, (2,), std=0.5)
+    x, (at,) = normal(3, 2), levels_at([0.0], like=normal(1))
+    found = [PiGDM(Dense(LINE, (2,)), normal(1, 1), NOISE)(model)(x, at) for model in (denoiser, Wrapped(denoiser))]
+    assert torch.equal(*found)
+
+
+def test_a_model_guided_by_a_classifier_is_as_exact_under_an_observation_as_one_that_is_not():
+    samplers = pytest.importorskip("diffkit_samplers")
+    covariance = 0.25 * torch.eye(2, dtype=torch.float64)
+    seen = torch.tensor([[0.8, 0.6]], dtype=torch.float64)
+    denoiser = MixtureDenoiser(
+        GaussianMixture([1.0], torch.zeros(1, 2, dtype=torch.float64), covariance[None]), SCHEDULES[0]
+    )
+
+    def log_prob(x, at, **_):
+        """Of seeing -.3 in the direction ``seen``, with a variance of .01, given x_t."""
+        gain = at.alpha * 0.25 / (at.alpha**2 * 0.25 + at.sigma**2)
+        variance = 0.25 - gain * at.alpha * 0.25 + 0.01
+        return -((-0.3 - gain * x @ seen[0]) ** 2) / (2 * variance)
+
+    precision = covariance.inverse() + seen.T @ seen / 0.01
+    mean = torch.linalg.solve(precision, seen.T @ torch.tensor([-0.3], dtype=torch.float64) / 0.01)
+    told = MixtureDenoiser(GaussianMixture([1.0], mean[None], precision.inverse()[None]), SCHEDULES[0])
+    operator, y, (at,) = (
+        Dense(torch.tensor([[1.0, 0.2]], dtype=torch.float64), (2,)),
+        normal(1, 1),
+        levels_at([0.0], like=normal(1)),
+    )
+    x = normal(5, 2, seed=4)
+    exact = MMPS(operator, y, NOISE)(told)(x, at)
+    assert torch.allclose(MMPS(operator, y, NOISE)(samplers.Classifier(log_prob)(denoiser))(x, at), exact, atol=1e-6)

@@ -159,3 +159,12 @@ DENOISER, X = MixtureDenoiser(MIXTURES["soft3"], SCHEDULES[0]), torch.zeros(1, 2
 def test_what_cannot_be_inverted_is_refused(make, said):
     with pytest.raises(DiffkitError, match=said):
         make()
+
+
+def test_opposite_ends_are_joined_at_the_length_of_both():
+    a = torch.randn(1, 1, 100, generator=torch.Generator().manual_seed(0))
+    across = torch.randn(1, 1, 100, generator=torch.Generator().manual_seed(1))
+    for size in (1e-4, 1e-2, 1.0):
+        middle = slerp(a, size * across - a, 0.5)
+        lengths = a.norm(), (size * across - a).norm()
+        assert min(lengths) * 0.9 < middle.norm() < max(lengths) * 1.1

@@ -10,6 +10,7 @@ from diffkit_samplers import (
     CFG,
     DDIM,
     CFGpp,
+    Composed,
     DPMpp2M,
     DynamicThreshold,
     Interval,
@@ -306,3 +307,38 @@ def test_what_cannot_guide_is_refused_in_a_sentence(make, said):
     with pytest.raises(DiffkitError, match=said) as refused:
         make()
     assert "\n" not in str(refused.value)
+
+
+# nested
+
+
+@pytest.mark.parametrize("rule", [CFGpp, ZeroInit])
+def test_what_works_outside_of_an_interval_is_not_put_around_it(rule):
+    for base in ("interval", {"name": "rescale", "base": "interval"}):
+        with pytest.raises(DiffkitError, match=r"put the interval around it: guidance=interval guidance.base="):
+            rule(base=base)
+
+
+def test_an_interval_of_several_labels_is_the_model_as_it_is_elsewhere_at_its_cost():
+    denoiser = exact()
+    guided = Interval(0.5, 2.0, base=Composed([1], [2.0]))(denoiser)
+    for t in (0.05, 0.95):
+        at, before = level(t), denoiser.evaluations
+        assert not 0.5 < at.ratio <= 2.0
+        assert torch.equal(guided(X, at, label=LABEL), denoiser(X, at, label=LABEL))
+        assert denoiser.evaluations == before + 2
+    assert torch.equal(guided(X, level(), label=LABEL), Composed([1], [2.0])(denoiser)(X, level(), label=LABEL))
+
+
+def test_rescaling_does_not_end_where_the_scale_reaches_zero():
+    guided = [Rescale(1.0, scale)(exact())(X, level(), label=LABEL) for scale in (0.0, 1e-9)]
+    assert torch.allclose(*guided, atol=1e-6)
+
+
+def test_momentum_keeps_no_graph_of_earlier_steps():
+    guided = APG(scale=3.0, momentum=-0.5)(exact())
+    for t in (0.8, 0.6, 0.4):
+        x = X.clone().requires_grad_()
+        guided(x, level(t), label=LABEL).sum().backward()
+    assert not guided.denoiser.last.requires_grad
+    assert not guided.denoiser.before.requires_grad

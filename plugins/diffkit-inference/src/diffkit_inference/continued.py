@@ -1,10 +1,12 @@
 """Going on with clips of which the first frames are known."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from diffkit import DiffkitError, Level
-from diffkit.contracts.sampling import Denoise, Guidance
+from diffkit.contracts.sampling import Denoise, Guidance, moments_of
 from diffkit.contracts.schedule import Schedule
 
 
@@ -37,12 +39,29 @@ class _Told:
         self.denoiser, self.frames = denoiser, frames
         self.schedule: Schedule = denoiser.schedule
 
+    def of(self, model: Denoise) -> Denoise:
+        """Return another model that knows the frames."""
+        return _Told(model, self.frames)
+
     def null(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the condition that stands for "any"."""
         return self.denoiser.null(cond)
 
     def __call__(self, x: Tensor, at: Level, **cond: Tensor) -> Tensor:
         """Return the known frames, and the estimate of the others."""
+        told, t, frames = self._told(x, at)
+        x0 = self.denoiser(told, t, **cond)  # type: ignore[arg-type]
+        return torch.cat((frames, x0[:, :, frames.shape[2] :]), 2)
+
+    def moments(self, x: Tensor, at: Level, **cond: Tensor) -> tuple[Tensor, Tensor]:
+        """Return them, and the variance of each value, which for the known frames is 0."""
+        told, t, frames = self._told(x, at)
+        asked: Any = moments_of(self.denoiser)
+        x0, variance = (value[:, :, frames.shape[2] :] for value in asked(told, t, **cond))
+        return torch.cat((frames, x0), 2), torch.cat((torch.zeros_like(frames), variance), 2)
+
+    def _told(self, x: Tensor, at: Level) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the network is given, at which times, and the known frames of each sample."""
         known, n = self.frames.shape[2], len(x)
         if n % len(self.frames) or not 0 < known < x.shape[2] or self.frames[0, :, 0].shape != x[0, :, 0].shape:
             raise DiffkitError(
@@ -53,6 +72,4 @@ class _Told:
         t = self.schedule.time(torch.full((n, x.shape[2]), at.lam, dtype=torch.float64))
         t[:, :known] = 0
         clean, noisy = self.schedule.alpha(t[0, [0, -1]]).tolist()
-        told = torch.cat((clean * frames, noisy / at.alpha * x[:, :, known:]), 2)
-        x0 = self.denoiser(told, t, **cond)  # type: ignore[arg-type]
-        return torch.cat((frames, x0[:, :, known:]), 2)
+        return torch.cat((clean * frames, noisy / at.alpha * x[:, :, known:]), 2), t, frames

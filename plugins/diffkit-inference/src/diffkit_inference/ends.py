@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffkit import DiffkitError, StepSampler
-from diffkit.contracts.sampling import Denoise, Grid, Sampler
+from diffkit.contracts.sampling import Denoise, Grid, Sampler, innermost
 from diffkit.contracts.schedule import Schedule
 
 
@@ -33,7 +33,7 @@ def data_std(denoiser: Denoise, std: float | None) -> float:
     Raises:
         DiffkitError: where neither says it, or it is not above 0.
     """
-    spec = getattr(denoiser, "spec", None)
+    spec = getattr(innermost(denoiser), "spec", None)
     found = std if std is not None else spec.std if spec is not None else None
     if found is None:
         raise DiffkitError("the model does not say the standard deviation of its data; give it: std=VALUE")
@@ -42,13 +42,13 @@ def data_std(denoiser: Denoise, std: float | None) -> float:
     return found
 
 
-def refuse_other_noise(denoiser: Denoise) -> None:
-    """Raise :class:`DiffkitError` where the forward process of the model is not Gaussian."""
-    noise = getattr(denoiser, "noise", None)
+def refuse_other_noise(denoiser: Denoise, asked: str = "a likelihood") -> None:
+    """Raise :class:`DiffkitError` where the noise of the model is not independent and normal, as ``asked`` needs."""
+    noise = getattr(innermost(denoiser), "noise", None)
     if not getattr(noise, "gaussian", True):
         raise DiffkitError(
-            f"the model was trained with {type(noise).__name__}, and a likelihood needs independent normal "
-            f"noise; train with noise=normal"
+            f"the model was trained with {type(noise).__name__}, and {asked} needs independent normal noise; train "
+            f"with noise=normal"
         )
 
 

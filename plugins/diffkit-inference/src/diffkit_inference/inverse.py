@@ -18,7 +18,7 @@ from torch import Tensor
 from diffkit import DiffkitError, Level
 from diffkit.contracts.sampling import Denoise
 from diffkit.contracts.schedule import Schedule
-from diffkit_inference.ends import data_std
+from diffkit_inference.ends import data_std, refuse_other_noise
 from diffkit_inference.krylov import minimal_residuals
 from diffkit_inference.operators import Operator
 
@@ -50,6 +50,7 @@ class Observed:
 
     def __call__(self, denoiser: Denoise) -> Denoise:
         """Return the denoiser that knows of the observation."""
+        refuse_other_noise(denoiser, "an observation")
         return _Given(denoiser, self)
 
     def estimate(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
@@ -80,6 +81,10 @@ class _Given:
     def __init__(self, denoiser: Denoise, observed: Observed) -> None:
         self.denoiser, self.observed = denoiser, observed
         self.schedule: Schedule = denoiser.schedule
+
+    def of(self, model: Denoise) -> Denoise:
+        """Return another model that knows of the observation."""
+        return _Given(model, self.observed)
 
     def null(self, cond: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the condition that stands for "any"."""

@@ -47,10 +47,11 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     line it keeps to the length of noise. Shoemake, "Animating rotation with quaternion curves" (1985).
     """
     x, y = a.flatten(1), b.flatten(1)
-    cosine = (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1)).clamp_min(torch.finfo(x.dtype).tiny)
-    angle = cosine.clamp(-1, 1).acos().reshape(-1, *[1] * (a.ndim - 1))
-    straight = angle < 1e-4
-    sine = torch.where(straight, 1.0, angle.sin())
+    x, y = (each / each.norm(dim=1, keepdim=True).clamp_min(torch.finfo(a.dtype).tiny) for each in (x, y))
+    apart, along = (each.norm(dim=1).reshape(-1, *[1] * (a.ndim - 1)) for each in (x - y, x + y))
+    angle, sine = 2 * torch.atan2(apart, along), apart * along / 2  # the cosine knows no small angles
+    straight = sine < 1e-6  # the same ends; or opposite ones, which no single circle goes through
+    sine = torch.where(straight, 1.0, sine)
     first = torch.where(straight, 1 - share, ((1 - share) * angle).sin() / sine)
     second = torch.where(straight, share, (share * angle).sin() / sine)
     return first * a + second * b

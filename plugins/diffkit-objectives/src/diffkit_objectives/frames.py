@@ -1,5 +1,8 @@
 """Times for clips of which every frame has its own."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Generator, Tensor
 
@@ -16,18 +19,18 @@ class PerFrameTimes:
     Prediction Meets Full-Sequence Diffusion" (2024), section 3.1.
 
     Args:
-        base: the name of the distribution, or itself.
+        base: the distribution: its name, a mapping of its name and options, or itself.
         spec: what the network models: clips, whose first axis is that of frames.
     """
 
     per_frame = True
 
-    def __init__(self, base: str | Times = "uniform", spec: DataSpec | None = None) -> None:
+    def __init__(self, base: str | Mapping[str, Any] | Times = "uniform", spec: DataSpec | None = None) -> None:
         if spec is None or spec.rank != 3:
             axes = "unknown" if spec is None else f"of {spec.rank} axes"
             raise DiffkitError(f"per_frame is for clips, and the data is {axes}; leave it out: times={base}")
         self.frames = spec.shape[0]
-        self.base: Times = build("times", base, spec=spec) if isinstance(base, str) else base
+        self.base: Times = build("times", base, spec=spec) if isinstance(base, str | Mapping) else base
         if hasattr(self.base, "observe") or getattr(self.base, "per_frame", False):
             raise DiffkitError(f"base={base} cannot be drawn by frame; give another, such as base=lognormal")
 

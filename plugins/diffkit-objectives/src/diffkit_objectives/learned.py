@@ -1,5 +1,8 @@
 """A weighting that learns how large the error is at each level."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -20,13 +23,14 @@ class LearnedWeighting(nn.Module):
     B.2, after Kendall et al., "Multi-Task Learning Using Uncertainty to Weigh Losses" (2018).
 
     Args:
-        base: the weighting that gives e, by name or itself: one that keeps e near 1, as ``edm`` does.
+        base: the weighting that gives e: its name, a mapping of its name and options, or itself; one that keeps e near
+            1, as ``edm`` does.
         spec: what the network models.
     """
 
-    def __init__(self, base: str | Weighting = "edm", spec: DataSpec | None = None) -> None:
+    def __init__(self, base: str | Mapping[str, Any] | Weighting = "edm", spec: DataSpec | None = None) -> None:
         super().__init__()
-        self.base: Weighting = build("weighting", base, spec=spec) if isinstance(base, str) else base
+        self.base: Weighting = build("weighting", base, spec=spec) if isinstance(base, str | Mapping) else base
         if hasattr(self.base, "balance"):
             raise DiffkitError(f"base={base} learns weights itself; give another, such as base=edm")
         self.terms = nn.Parameter(torch.zeros(TERMS))

@@ -7,7 +7,8 @@ is that of w p/q under a density q: what counts is their product.
 
 import math
 from abc import ABC, abstractmethod
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -118,12 +119,12 @@ class StratifiedTimes:
     Models" (2021), appendix I.1, for uniform times.
 
     Args:
-        base: the name of the distribution, or itself.
+        base: the distribution: its name, a mapping of its name and options, or itself.
         spec: what the network models.
     """
 
-    def __init__(self, base: str | Quantiles = "uniform", spec: DataSpec | None = None) -> None:
-        self.base: Quantiles = build("times", base, spec=spec) if isinstance(base, str) else base
+    def __init__(self, base: str | Mapping[str, Any] | Quantiles = "uniform", spec: DataSpec | None = None) -> None:
+        self.base: Quantiles = build("times", base, spec=spec) if isinstance(base, str | Mapping) else base
         if not hasattr(self.base, "quantile"):
             raise DiffkitError(
                 f"base={base} has no quantile function and cannot be stratified; give another, such as base=lognormal"

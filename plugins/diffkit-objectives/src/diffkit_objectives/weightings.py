@@ -4,7 +4,9 @@ An error of x_0 is one of c_out times less in the network's output, so w on the 
 denoiser converts; a weighting is written once and means the same loss for every prediction.
 """
 
+from collections.abc import Mapping
 from math import exp
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -114,13 +116,16 @@ class ELBOWeighting:
     for the schedule that is trained under, and the mean loss is L per value, in nats.
 
     Args:
-        schedule: the name of the schedule, or itself, where t is uniform; none where λ is.
+        schedule: the schedule where t is uniform: its name, a mapping of its name and options, or itself; none where
+            λ is uniform.
         spec: what the network models.
     """
 
-    def __init__(self, schedule: str | Schedule | None = None, spec: DataSpec | None = None) -> None:
+    def __init__(
+        self, schedule: str | Mapping[str, Any] | Schedule | None = None, spec: DataSpec | None = None
+    ) -> None:
         self.schedule: Schedule | None = (
-            build("schedule", schedule, spec=spec) if isinstance(schedule, str) else schedule
+            build("schedule", schedule, spec=spec) if isinstance(schedule, str | Mapping) else schedule
         )
 
     def __call__(self, lam: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class EDM(Heun):
 
     Args:
         steps: the number of steps.
-        s_churn: S_churn, how much noise is added, shared out among the steps; 0 is deterministic.
+        s_churn: S_churn, how much noise is added, shared out among the steps that are walked, which are fewer where
+            only a part of the way is; 0 is deterministic.
         s_tmin: S_tmin, the least s that is raised.
         s_tmax: S_tmax, the greatest.
         s_noise: S_noise; the authors take 1.003 to 1.007 for networks that remove a little too much.

@@ -88,5 +88,5 @@ class _Remembered(Guided):
         elif lam > self.lam:
             self.before = self.last
         push = push if self.before is None else push.add(self.before, alpha=momentum)
-        self.lam, self.last = lam, push
+        self.lam, self.last = lam, push.detach()
         return push

@@ -4,9 +4,9 @@ from torch import Tensor, nn
 
 import diffkit
 from diffkit import DataSpec, DiffkitError, Level
-from diffkit.contracts.sampling import Denoise
+from diffkit.contracts.sampling import Denoise, innermost, likewise
 from diffkit_samplers.guidance.contrast import Contrast, Pair
-from diffkit_samplers.guidance.guided import innermost, spec_of
+from diffkit_samplers.guidance.guided import spec_of
 
 
 class Autoguidance(Contrast):
@@ -52,8 +52,9 @@ class Autoguidance(Contrast):
         """Return D_weak alone."""
         strong = innermost(denoiser)
         if hasattr(strong, "items"):
+            strong.evaluations += 1
             strong.items += len(x)
-        return self.run(x, at, **cond)
+        return likewise(denoiser, self.run)(x, at, **cond)
 
 
 def _what(spec: DataSpec) -> tuple[object, ...]:
@@ -68,4 +69,6 @@ def _said(spec: DataSpec) -> str:
 def _follow(weak: object, strong: object) -> None:
     """Move the weak model to where the strong one is."""
     if isinstance(weak, nn.Module) and isinstance(strong, nn.Module):
-        weak.to(next(strong.parameters()).device)
+        for parameter in strong.parameters():
+            weak.to(parameter.device)
+            return

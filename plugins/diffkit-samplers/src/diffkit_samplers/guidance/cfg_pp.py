@@ -11,6 +11,7 @@ from diffkit.contracts.sampling import Denoise, Grid
 from diffkit.contracts.schedule import Schedule
 from diffkit_samplers.guidance.contrast import Rule
 from diffkit_samplers.guidance.guided import Base
+from diffkit_samplers.guidance.interval import refuse_interval
 
 
 class CFGpp(Rule):
@@ -44,6 +45,7 @@ class CFGpp(Rule):
         spec: DataSpec | None = None,
     ) -> None:
         super().__init__(base, scale, spec)
+        refuse_interval(self, "cfg_pp")
         if not 1 <= steps <= 100_000:
             raise DiffkitError(f"steps={steps} is not a number of steps; give 1 to 100000, such as steps=50")
         self.steps = steps

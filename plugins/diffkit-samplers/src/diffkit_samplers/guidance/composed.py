@@ -61,6 +61,10 @@ class Composed(Contrast):
         """Return the composition at scale 1."""
         return self.pair(denoiser, x, at, cond)[0]
 
+    def plain(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
+        """Return the estimate for the sample's own label alone."""
+        return denoiser(x, at, **cond)
+
     def worse(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
         """Return D_null alone."""
         return denoiser(x, at, **denoiser.null(cond))

@@ -45,6 +45,10 @@ class Contrast:
         """Return D_good alone."""
         return denoiser(x, at, **cond)
 
+    def plain(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
+        """Return the estimate without this guidance."""
+        return self.better(denoiser, x, at, cond)
+
     def worse(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
         """Return D_bad alone."""
         return self.pair(denoiser, x, at, cond)[1]
@@ -97,6 +101,10 @@ class Rule(Contrast):
     def better(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
         """Return D_good alone."""
         return self.contrast.better(denoiser, x, at, cond)
+
+    def plain(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
+        """Return the estimate without this guidance."""
+        return self.contrast.plain(denoiser, x, at, cond)
 
     def worse(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
         """Return D_bad alone."""

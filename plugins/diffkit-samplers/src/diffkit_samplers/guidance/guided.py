@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from diffkit import DataSpec, DiffkitError, Level, build
-from diffkit.contracts.sampling import Denoise, Guidance, moments_of
+from diffkit.contracts.sampling import Denoise, Guidance, innermost, likewise, moments_of
 from diffkit.contracts.schedule import Schedule
 
 Base = str | Mapping[str, Any] | Guidance
@@ -40,7 +40,8 @@ class Guided:
 
         Guidance says where the estimate is to be, and nothing of how uncertain it is there.
         """
-        _, variance = moments_of(innermost(self.denoiser))(x, at, **cond)
+        model = likewise(self.denoiser, innermost(self.denoiser))
+        _, variance = moments_of(model)(x, at, **cond)
         return self(x, at, **cond), variance
 
 
@@ -67,12 +68,6 @@ def check_scale(scale: float) -> None:
     """Raise :class:`~diffkit.DiffkitError` unless ``scale`` is finite."""
     if not isfinite(scale):
         raise DiffkitError(f"scale={scale} is not a strength of guidance; give a number, such as scale=1.5")
-
-
-def innermost(denoiser: Denoise) -> Any:
-    """Return the model that guidances wrap."""
-    within = getattr(denoiser, "denoiser", None)
-    return denoiser if within is None else innermost(within)
 
 
 def spec_of(denoiser: Denoise) -> DataSpec | None:

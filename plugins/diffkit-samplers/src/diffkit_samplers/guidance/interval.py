@@ -1,8 +1,10 @@
 """Guidance at some noise levels only."""
 
+from torch import Tensor
+
 from diffkit import DataSpec, DiffkitError, Level
 from diffkit.contracts.sampling import Denoise
-from diffkit_samplers.guidance.contrast import Rule
+from diffkit_samplers.guidance.contrast import Contrast, Rule
 from diffkit_samplers.guidance.guided import Base
 
 
@@ -41,4 +43,24 @@ class Interval(Rule):
 
     def strength(self, denoiser: Denoise, at: Level) -> float:
         """Return the guidance's scale within the interval, and 1 elsewhere."""
-        return super().strength(denoiser, at) if self.sigma_min < at.ratio <= self.sigma_max else 1.0
+        return super().strength(denoiser, at) if self._within(at) else 1.0
+
+    def better(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
+        """Return D_good alone, and elsewhere the model as it is."""
+        asked = super().better if self._within(at) else super().plain
+        return asked(denoiser, x, at, cond)
+
+    def _within(self, at: Level) -> bool:
+        return self.sigma_min < at.ratio <= self.sigma_max
+
+
+def refuse_interval(rule: Rule, name: str) -> None:
+    """Raise :class:`~diffkit.DiffkitError` where there is an interval within a rule that works outside of it, too."""
+    within: Contrast = rule.contrast
+    while isinstance(within, Rule):
+        if isinstance(within, Interval):
+            raise DiffkitError(
+                f"{name} works outside of the interval within it, too; put the interval around it: guidance=interval "
+                f"guidance.base={name}"
+            )
+        within = within.contrast

@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from diffkit import DataSpec, DiffkitError
+from diffkit import DataSpec, DiffkitError, Level
+from diffkit.contracts.sampling import Denoise
 from diffkit_samplers.guidance.contrast import Rule
 from diffkit_samplers.guidance.guided import Base
 
@@ -31,6 +32,11 @@ class Rescale(Rule):
         if not 0 <= phi <= 1:
             raise DiffkitError(f"phi={phi} is not a share; give a number from 0 to 1, such as phi=0.7")
         self.phi = phi
+
+    def worse(self, denoiser: Denoise, x: Tensor, at: Level, cond: dict[str, Tensor]) -> Tensor:
+        """Return D_bad, rescaled, too."""
+        good, bad = self.pair(denoiser, x, at, cond)
+        return self.finish(bad, good)
 
     def finish(self, guided: Tensor, good: Tensor) -> Tensor:
         """Return the guided estimate, rescaled."""

@@ -6,6 +6,7 @@ from diffkit import DataSpec, DiffkitError, Level
 from diffkit.contracts.sampling import Denoise
 from diffkit_samplers.guidance.contrast import Pair, Rule
 from diffkit_samplers.guidance.guided import Base
+from diffkit_samplers.guidance.interval import refuse_interval
 
 TINY = 1e-12
 
@@ -18,7 +19,8 @@ class ZeroInit(Rule):
         v = s v_bad + scale (v_good - s v_bad),        s = ⟨v_good, v_bad⟩/‖v_bad‖²,
 
     with s the least squares fit for each sample. Where σ/α is above ``sigma_zero`` v is 0, that is D = y, without an
-    evaluation: there, early in training above all, the velocity is worse than none.
+    evaluation: there, early in training above all, the velocity is worse than none. With ``scale=1`` it is the model as
+    it is, there, too.
 
     Fan et al., "CFG-Zero*: Improved Classifier-Free Guidance for Flow Matching Models" (2025), eq. 14 and algorithm 1.
 
@@ -38,6 +40,7 @@ class ZeroInit(Rule):
         spec: DataSpec | None = None,
     ) -> None:
         super().__init__(base, scale, spec)
+        refuse_interval(self, "zero_init")
         if sigma_zero is not None and not sigma_zero > 0:
             raise DiffkitError(f"sigma_zero={sigma_zero} is not a noise level; give one above 0, or none")
         self.sigma_zero = sigma_zero

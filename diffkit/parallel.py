@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._pytree import tree_leaves
 
 from diffkit.denoiser import Denoiser
@@ -190,16 +191,17 @@ class ShardedLoss(Loss):
                 )
         warnings.filterwarnings("ignore", "FSDP2-wrapped module")  # that outputs are views, which here are only read
         lower = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-        policy = MixedPrecisionPolicy(param_dtype=lower, reduce_dtype=torch.float32 if lower else None)
+        policy = MixedPrecisionPolicy(
+            param_dtype=lower,
+            reduce_dtype=torch.float32 if lower else None,
+            cast_forward_inputs=False,  # autocast does; λ and angles stay what they are
+        )
         chosen: dict[str, Any] = {"mp_policy": policy}
         if parallel == "hsdp":
             chosen["mesh"] = _by_node()
         values = {name: parameter.detach() for name, parameter in denoiser.net.named_parameters()}
-        for layers in denoiser.net.modules():
-            if isinstance(layers, nn.ModuleList):
-                for layer in layers:
-                    if any(True for _ in layer.parameters()):
-                        fully_shard(layer, **chosen)
+        for layer in _units(denoiser.net):
+            fully_shard(layer, **chosen)
         fully_shard(denoiser.net, **chosen)
         _hand_out(denoiser.net, values)
 
@@ -208,6 +210,19 @@ class ShardedLoss(Loss):
         net: Any = self.denoiser.net
         net.set_requires_gradient_sync(last)
         return nullcontext()
+
+
+def _units(net: nn.Module) -> list[nn.Module]:
+    """Return the children of lists of layers, innermost first: those that have parameters, and are called."""
+    found = []
+    for layers in reversed(list(net.modules())):  # a module comes after those that it is within
+        if isinstance(layers, nn.ModuleList) and not isinstance(layers, ParametrizationList):
+            found += [
+                layer
+                for layer in layers
+                if not isinstance(layer, nn.ModuleList | nn.ModuleDict) and any(True for _ in layer.parameters())
+            ]
+    return found
 
 
 def _by_node() -> Any:

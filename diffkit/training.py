@@ -16,11 +16,13 @@ from diffkit.draws import Draws
 from diffkit.ema import EMA
 from diffkit.errors import DiffkitError
 from diffkit.guard import Guard
-from diffkit.parallel import ALONE, Ranks, loss_of, sharded, whole
+from diffkit.parallel import ALONE, Ranks, local, loss_of, sharded, whole
 from diffkit.streams import generator
 
 AFRESH = 1 << 24
 """How much further in the data a training goes on after a failure, so that it meets other batches."""
+MOMENTS = 2
+"""How many tensors an optimizer keeps of the size of each parameter: Adam's two."""
 
 
 @dataclass(frozen=True)
@@ -187,30 +189,43 @@ class Trainer:
         return x, {name: value.to(self.device, non_blocking=True) for name, value in cond.items()}
 
     def _fitting(self) -> int:
-        """Return the largest micro-batch, halved from the whole, that fits into memory on every rank."""
+        """Return the largest micro-batch, halved from the whole, that fits into memory on every rank.
+
+        Room is left for what an optimizer keeps, of which there is nothing before the first step.
+        """
         x0, cond = self._batch()
         t = self.denoiser.draw_times(len(x0), generator(self.seed, "fitting"))
-        micro = len(x0)
+        micro, moments = len(x0), 0 if self.torch_optimizer.state else MOMENTS
+        try:
+            kept = [torch.empty_like(p) for p in local(self.parameters) for _ in range(moments)]
+        except RuntimeError as error:
+            raise self._too_large() from error
         while True:
+            full: RuntimeError | None = None
             try:
                 self._backward(x0[:micro], t[:micro], {k: v[:micro] for k, v in cond.items()}, micro, join=False)
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
-                if micro == 1:
-                    raise self._too_large() from error
-                micro = -(-micro // 2)
-            else:
-                return self.ranks.least(micro)
+                full = error
             finally:
                 self.torch_optimizer.zero_grad(set_to_none=True)
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
+            if not self.ranks.any(full is not None):  # ranks halve together: under FSDP2 none computes alone
+                del kept
+                return micro
+            if micro == 1:
+                raise self._too_large() from full
+            micro = -(-micro // 2)
 
     def _too_large(self) -> DiffkitError:
+        if self.micro_batch in (1, "auto"):
+            said = ", even one item at a time; take a smaller network, or recompute its blocks: net.checkpoint=true"
+        else:
+            said = "; take it in smaller parts, which changes nothing else: train.micro_batch=auto, or a number"
         return DiffkitError(
-            f"a batch of {len(self.draws.rows)} items does not fit into the memory of {self.device}; take it in parts, "
-            f"which changes nothing else: train.micro_batch=auto, or a number"
+            f"a batch of {len(self.draws.rows)} items does not fit into the memory of {self.device}{said}"
         )
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:

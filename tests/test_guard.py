@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -10,7 +12,9 @@ from torch import nn
 import diffkit
 from diffkit import DataSpec, Denoiser, DiffkitError, build
 from diffkit.guard import SETTLED, Guard
+from diffkit.run import life
 from diffkit.run.life import FAILURES
+from diffkit.run.train import resume
 from diffkit.training import Trainer
 
 
@@ -154,3 +158,57 @@ def test_a_run_that_stays_hopeless_gives_up_and_keeps_its_last_checkpoint(tmp_pa
         )
     assert [path.name for path in tmp_path.glob("spirals/*/checkpoints/*")] == ["step-00000002"]
     assert capsys.readouterr().out.count("on with other batches") == FAILURES
+
+
+def spoil(monkeypatch, step, stopped=0):
+    """Spoil the network's weights once, before a step, and have the run stopped before another."""
+    take, spoilt = Trainer._take, []
+
+    def spoiling(trainer):
+        if trainer.step + 1 == step and not spoilt:
+            spoilt.append(trainer.parameters[0].data.fill_(math.nan))
+        if trainer.step + 1 == stopped:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(trainer)
+
+    monkeypatch.setattr(Trainer, "_take", spoiling)
+
+
+def test_a_run_that_is_stopped_with_its_weights_spoilt_finds_back_to_those_that_were_not(tmp_path, monkeypatch, capsys):
+    words = ("recipe=spirals", f"out={tmp_path}", "train.steps=60", "train.log_every=20", "train.save_every=5")
+    with monkeypatch.context() as patch:
+        spoil(patch, 8, stopped=19)
+        run = diffkit.train(*words, "train.keep=1", "sample.n=2", "sampler.steps=2")
+    assert (run.status, run.step) == (143, 19)
+    assert sorted(path.name for path in (run.path / "checkpoints").iterdir()) == ["step-00000005", "step-00000019"]
+    resumed = resume(run.path)
+    assert (resumed.status, resumed.step) == (0, 60)
+    assert "back to step 5, and on with other batches" in capsys.readouterr().out
+    assert diffkit.load(run.path).sample(2).isfinite().all()
+
+
+def test_a_look_at_samples_does_not_end_a_run_that_would_find_back(tmp_path, monkeypatch, capsys):
+    spoil(monkeypatch, 8)
+    words = ("recipe=spirals", f"out={tmp_path}", "train.steps=30", "train.log_every=20", "train.save_every=5")
+    run = diffkit.train(*words, "train.sample_every=12", "sample.n=2", "sampler.steps=2")
+    assert run.step == 30
+    said = capsys.readouterr().out
+    assert "no samples at step 12, as steps just now were not taken" in said
+    assert "back to step 5" in said
+    assert "step-00000024/sheet.png" in said
+
+
+def test_samples_that_cannot_be_written_midway_do_not_end_a_run(tmp_path, monkeypatch, capsys):
+    write, failing = life.write_samples, [True]
+
+    def refuse(*given, **options):
+        if failing:
+            failing.pop()
+            raise DiffkitError("a picture holds values that are not finite")
+        return write(*given, **options)
+
+    monkeypatch.setattr(life, "write_samples", refuse)
+    words = ("recipe=spirals", f"out={tmp_path}", "train.steps=4", "sample.n=2", "sampler.steps=2")
+    run = diffkit.train(*words, "train.sample_every=2")
+    assert run.step == 4
+    assert "no samples at step 2: a picture holds values" in capsys.readouterr().out

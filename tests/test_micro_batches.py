@@ -7,12 +7,13 @@ import sys
 
 import pytest
 import torch
+from torch.nn.utils import parametrize
 
 import diffkit
 from diffkit import DataSpec, Denoiser, DiffkitError, build
 from diffkit.config.settings import seconds
 from diffkit.data.stream import BatchStream
-from diffkit.parallel import ShardedLoss, hollow, hollowed
+from diffkit.parallel import ShardedLoss, _units, hollow, hollowed
 from diffkit.run.train import resume
 from diffkit.training import Trainer
 
@@ -34,17 +35,24 @@ class Squares:
         return noise + (label - 0.5) * torch.ones(1, 4, 4), label
 
 
-NETS = {"mlp": {"width": 16}, "edm2": {"width": 8, "multipliers": [1], "attention": []}}
+NETS = {
+    "mlp": {"width": 16},
+    "edm2": {"width": 8, "multipliers": [1], "attention": []},
+    "dit": {"width": 16, "heads": 2, "blocks": 2},
+}
 
 
-def trained(steps=4, batch=72, optim="adamw", net="mlp", empty=False, **options):
+def trained(steps=4, batch=72, optim="adamw", net="mlp", empty=False, low_rank=False, **options):
     torch.manual_seed(0)
     name, rate = net, {"lr": 0.1} if net == "edm2" else {}
-    net = (
-        hollowed(lambda: build("net", name, spec=SPEC, **NETS[name]))
-        if empty
-        else build("net", name, spec=SPEC, **NETS[name])
-    )
+
+    def make():
+        made = build("net", name, spec=SPEC, **NETS[name])
+        if low_rank:
+            build("adapt", "lora", run="none", rank=2).change(made)
+        return made
+
+    net = hollowed(make) if empty else make()
     assert hollow(net) == empty
     denoiser = Denoiser(net, "edm", "edm", weighting="edm", times="lognormal")
     trainer = Trainer(
@@ -90,8 +98,10 @@ def test_a_batch_that_does_not_fit_is_refused_with_what_to_type(monkeypatch):
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(Denoiser, "losses", none)
-    for micro_batch in (0, "auto"):
-        with pytest.raises(DiffkitError, match=r"a batch of 72 items does not fit .* train.micro_batch=auto"):
+    with pytest.raises(DiffkitError, match=r"a batch of 72 items does not fit .* train.micro_batch=auto"):
+        trained()
+    for micro_batch in (1, "auto"):
+        with pytest.raises(DiffkitError, match=r"even one item at a time; take a smaller network"):
             trained(micro_batch=micro_batch)
 
 
@@ -141,7 +151,7 @@ def test_a_run_whose_time_is_up_is_saved_and_says_so_to_a_scheduler(tmp_path, ca
 
 
 RANKS = """
-import json, os, sys
+import json, os, sys, torch
 sys.path.insert(0, sys.argv[2])
 from test_micro_batches import Squares, trained
 from diffkit.data.stream import BatchStream
@@ -169,6 +179,15 @@ for optim in ("sgd", "lion", "schedule_free"):
 trainer, _ = trained(steps=0, net="edm2", ranks=ranks, parallel="fsdp", empty=not ranks.first)
 trainer.steps = 6
 said["edm2"] = [(ranks.mean(step.loss).item(), step.grad_norm.item()) for step in trainer.run()]
+trainer, _ = trained(steps=0, net="dit", low_rank=True, ranks=ranks, parallel="fsdp", empty=not ranks.first)
+trainer.steps = 6
+said["low rank"] = [(ranks.mean(step.loss).item(), step.grad_norm.item()) for step in trainer.run()]
+trainer, _ = trained(steps=0, ranks=ranks, parallel="fsdp", precision="bf16", empty=not ranks.first)
+told = []
+trainer.denoiser.net.register_forward_pre_hook(lambda _, given: told.extend(value.dtype for value in given))
+trainer.steps = 1
+list(trainer.run())
+assert set(told) == {torch.float32}, "noise levels are not rounded"
 if ranks.first:
     print(json.dumps(said))
 assert ranks.told(ranks.rank) == 0 and ranks.least(ranks.rank + 3) == 3 and ranks.any(ranks.rank == 1)
@@ -190,6 +209,7 @@ def test_two_ranks_train_as_one_does_replicated_or_in_shards_and_go_on_from_what
     said = json.loads(done.stdout)
     alone = {how: trained(steps=3, optim=how)[1] for how in ("sgd", "lion", "schedule_free")}
     alone["edm2"] = trained(steps=6, net="edm2")[1]
+    alone["low rank"] = trained(steps=6, net="dit", low_rank=True)[1]
     alone |= dict.fromkeys(said.keys() - alone.keys(), trained(steps=6)[1])
     for how, losses in said.items():
         for step, (one, two) in enumerate(zip(alone[how], losses, strict=True)):
@@ -231,3 +251,22 @@ def test_what_cannot_be_divided_among_ranks_is_said():
     net.gain = torch.nn.Parameter(torch.tensor(1.0))
     with pytest.raises(DiffkitError, match=r"gain of this network is a number .* torch.zeros\(1\), or choose parallel"):
         ShardedLoss(Denoiser(net, "edm", "edm"), "fp32")
+
+
+class Nested(torch.nn.Module):
+    """Lists of layers within layers of a list, and layers that are only a container."""
+
+    def __init__(self):
+        super().__init__()
+        linear = torch.nn.Linear
+        inner = torch.nn.Module()
+        inner.layers = torch.nn.ModuleList([linear(2, 2), torch.nn.Identity()])
+        parametrize.register_parametrization(inner.layers[0], "weight", linear(2, 2))
+        self.blocks = torch.nn.ModuleList(
+            [inner, torch.nn.ModuleList([linear(3, 3)]), torch.nn.ModuleDict({"a": linear(4, 4)})]
+        )
+
+
+def test_units_of_shards_are_layers_that_are_called_from_the_innermost_on():
+    net = Nested()
+    assert _units(net) == [net.blocks[1][0], net.blocks[0].layers[0], net.blocks[0]]

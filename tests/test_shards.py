@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 import diffkit
 from diffkit import DataSpec, Denoiser, DiffkitError, build
+from diffkit.flops import parameters
 from diffkit.parallel import ShardedLoss
 from diffkit.run import checkpoint, shards
 from diffkit.run.train import resume
@@ -229,6 +230,11 @@ def test_a_rank_that_dies_while_it_saves_leaves_the_checkpoint_before(pair):
     found, _, numbers, skipped = checkpoint.newest(run / "checkpoints", NAMES)
     assert (found.name, numbers["step"], skipped) == ("step-00000003", 3, [])
     assert f"saved    {run}" not in pair.out
+
+
+def test_a_report_counts_the_parameters_of_all_shards(pair):
+    facts = pytest.importorskip("diffkit_report.facts")
+    assert facts.parameters(pair.folder / "whole") == parameters(diffkit.load(pair.folder / "whole").denoiser.net)
 
 
 def test_a_run_in_shards_is_sampled_averaged_and_exported_by_one_process(pair, tmp_path):

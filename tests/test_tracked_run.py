@@ -41,3 +41,15 @@ def test_a_run_that_goes_on_is_tracked_in_the_same_places_without_secrets(tmp_pa
     assert "train.steps: 4" in config
     assert "(hidden)" in config
     assert not [p for p in run.path.rglob("events.*") if b"hunter2" in p.read_bytes()]
+
+
+def test_a_server_that_does_not_answer_does_not_end_a_training(tmp_path, monkeypatch, capsys):
+    from diffkit_training import CSV
+
+    def refuse(self, step, values):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(CSV, "log", refuse)
+    run = diffkit.train(*WORDS, f"out={tmp_path}", "tracker=csv")
+    assert run.step == 4
+    assert "tracker=csv was not told of step 3: no route to host" in capsys.readouterr().out

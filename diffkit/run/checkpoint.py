@@ -66,8 +66,12 @@ class Writer:
         if kind is None:
             self.wait()
 
-    def save(self, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any]) -> None:
+    def save(
+        self, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any], *, prune: bool = True
+    ) -> None:
         """Copy the state, and write it while training goes on; wait first for the checkpoint before.
+
+        Older ones go if ``prune`` says so.
 
         Raises:
             DiffkitError: where the copy does not fit into memory, or the checkpoint before could not be written.
@@ -80,7 +84,7 @@ class Writer:
                 f"checkpoint of step {numbers['step']} could not be copied to the host ({_first_line(error)}); the one "
                 f"before is kept; make room in memory, then diffkit resume"
             ) from error
-        self._pending = self._pool.submit(self._write, copies, dict(numbers))
+        self._pending = self._pool.submit(self._write, copies, dict(numbers), self.keep if prune else 0)
 
     def wait(self) -> None:
         """Return when everything saved so far is on the disk.
@@ -92,8 +96,8 @@ class Writer:
         if pending is not None:
             pending.result()
 
-    def _write(self, tensors: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
-        path = write(self.folder, tensors, numbers, self.keep, self.group)
+    def _write(self, tensors: dict[str, dict[str, Tensor]], numbers: dict[str, Any], keep: int) -> None:
+        path = write(self.folder, tensors, numbers, keep, self.group)
         if self.announce is not None:
             self.announce(path)
 
@@ -154,9 +158,13 @@ def write(
     return final
 
 
-def steps(folder: Path) -> list[Path]:
-    """Return the checkpoints in ``folder``, newest first, valid or not."""
-    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
+def steps(folder: Path, before: int | None = None) -> list[Path]:
+    """Return the checkpoints in ``folder``, newest first, valid or not; those before a step, where one is given."""
+    found = [
+        path
+        for path in folder.glob("step-*")
+        if _NAME.fullmatch(path.name) and (before is None or _number(path) < before)
+    ]
     return sorted(found, key=lambda path: (_number(path), path.suffix != ".old"), reverse=True)
 
 
@@ -202,9 +210,9 @@ def digest(checkpoint: Path) -> str:
 
 
 def newest(
-    folder: Path, names: tuple[str, ...], like: Like | None = None, ranks: Ranks = ALONE
+    folder: Path, names: tuple[str, ...], like: Like | None = None, ranks: Ranks = ALONE, before: int | None = None
 ) -> tuple[Path, dict[str, dict[str, Tensor]], dict[str, Any], list[str]]:
-    """Return the newest valid checkpoint, its tensors and numbers, and why newer ones were skipped.
+    """Return the newest valid checkpoint (``before`` a step), its tensors and numbers, and why newer ones were skipped.
 
     Ranks that call this together agree on which it is; see :func:`read`.
 
@@ -212,7 +220,7 @@ def newest(
         DiffkitError: where there is none.
     """
     skipped: list[str] = []
-    for checkpoint in ranks.told(steps(folder)):
+    for checkpoint in ranks.told(steps(folder, before)):
         found, why = None, ""
         try:
             found = read(checkpoint, names, like, ranks)

@@ -3,6 +3,7 @@
 import math
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +125,7 @@ class Life:
                 if stop:
                     return 128 + stopped[0] if stopped else OUT_OF_TIME
                 if _due(step.number, train.sample_every):
-                    self._say(f"samples  {self._sample(quiet=True)}")
+                    self._look()
 
     def _log(self, step: Step) -> bool:
         """Log a step; return whether the callback ends the run."""
@@ -146,15 +147,26 @@ class Life:
         """Log values wherever they go; return whether the callback ends the run."""
         if self.ranks.first:
             self.folder.log({"step": step, **values})
-        if self.tracker is not None:
-            self.tracker.log(step, values)
+        self._track(lambda tracker: tracker.log(step, values))
         ended = self.callback is not None and self.callback.after_log(step, values)
         if ended:
             self._say(f"ended    at step {step}, by callback={self.config.callback.name}")
         return ended
 
+    def _track(self, tell: Callable[[Tracker], None]) -> None:
+        """Tell the tracker something; a server that does not answer now is no reason to end a training."""
+        if self.tracker is None:
+            return
+        try:
+            tell(self.tracker)
+        except Exception as error:
+            why = " ".join(str(error).split())[:200]
+            self._say(f"note     tracker={self.config.tracker.name} was not told of step {self.trainer.step}: {why}")
+
     def _hopeless(self, step: Step) -> bool:
         """Go back to the last checkpoint, and on from there with other batches, if no step can be taken any more.
+
+        Where none could be taken since it was there, its parameters are what is wrong, and an older one is better.
 
         Raises:
             DiffkitError: where there is none, or this has happened too often.
@@ -164,12 +176,16 @@ class Life:
         self.writer.wait()
         self.ranks.wait()
         failures = self.trainer.failures + 1
+        began = self.trainer.first - 1
+        taken = self.trainer.guard.in_a_row.item() < step.number - began
+        older = checkpoint.steps(self.folder.checkpoints, None if taken else began)
+        before = began if self.ranks.told(bool(older)) and not taken else None
         loss, norm = step.loss.item(), step.grad_norm.item()
         said = f"the loss is {loss:.4g} at step {step.number}, and the gradient's norm {norm:.4g}"
         if failures > FAILURES or not checkpoint.steps(self.folder.checkpoints):
             raise DiffkitError(f"{said}; the last checkpoint is kept; lower optim.lr, or train.clip, and start again")
         _, tensors, numbers, _ = checkpoint.newest(
-            self.folder.checkpoints, tuple(self.trainer.tensors()), self.trainer.layout(), self.ranks
+            self.folder.checkpoints, tuple(self.trainer.tensors()), self.trainer.layout(), self.ranks, before
         )
         self.trainer.restore(tensors, numbers)
         self.trainer.failures = failures
@@ -179,25 +195,44 @@ class Life:
         return True
 
     def _save(self, whatever: bool) -> None:
-        """Write a checkpoint, unless steps just now were not taken: then the last one may be all that is good."""
-        if whatever or not self.trainer.guard.in_a_row.item():
+        """Write a checkpoint, unless steps just now were not taken: then those before may be all that is good.
+
+        One that is written all the same, as nothing else will be, leaves all of them there.
+        """
+        doubtful = bool(self.trainer.guard.in_a_row.item())
+        if whatever or not doubtful:
             tensors, numbers = self.trainer.tensors(), self.trainer.numbers()
             if self.ranks.first or self.trainer.in_shards:
                 powers = {file: tensors[file] for file in self.trainer.average.powers}
                 if powers:
                     lengths = list(self.config.train.ema_lengths)
                     self.snapshots.save(powers, {"step": numbers["step"], "lengths": lengths})
-                self.writer.save(tensors, numbers)
+                self.writer.save(tensors, numbers, prune=not doubtful)
             self.ranks.wait()
+
+    def _look(self) -> None:
+        """Draw samples midway; where that cannot be done, the training goes on, which may find its way back."""
+        if self.trainer.guard.in_a_row.item():
+            self._say(f"note     no samples at step {self.trainer.step}, as steps just now were not taken")
+            return
+        if self.trainer.in_shards:  # one rank alone has no whole network, but can join one from what was saved
+            self._save(whatever=False)
+            self.writer.wait()
+        try:
+            sheet = self._sample(quiet=True)
+        except DiffkitError as error:
+            self.model.denoiser.train()
+            self._say(f"note     no samples at step {self.trainer.step}: {error}")
+            self.ranks.wait()
+        else:
+            self._say(f"samples  {sheet}")
 
     def _sample(self, quiet: bool) -> Path:
         """Draw samples with the averaged parameters, on the first rank; return the sheet."""
         target = self.folder.samples / f"step-{self.trainer.step:08d}"
         if self.ranks.first:
             shutil.rmtree(target, ignore_errors=True)
-        if self.trainer.in_shards:  # one rank alone has no whole network, but can join one from what was saved
-            if quiet:  # midway, where this step may not have been saved
-                self._save(whatever=True)
+        if self.trainer.in_shards:
             if self.ranks.first:
                 self.writer.wait()
                 model, _ = load_model(self.folder, self.config)
@@ -207,8 +242,7 @@ class Life:
                 write_samples(self.model, target, n=self.config.sample.n, quiet=quiet)
         self.model.denoiser.train()
         sheet = target / "sheet.png"
-        if self.tracker is not None:
-            self.tracker.sheet(self.trainer.step, sheet)
+        self._track(lambda tracker: tracker.sheet(self.trainer.step, sheet))
         self.ranks.wait()
         return sheet
 

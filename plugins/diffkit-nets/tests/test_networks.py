@@ -163,6 +163,24 @@ def test_attention_is_where_it_is_asked_for_or_pays(shape, attention, sides):
     assert bool(sides) == bool(unet.attentions())
 
 
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_gradients_for_parameters_that_are_given_are_those_of_its_own(network):
+    torch.manual_seed(0)
+    made, options = NETWORKS[network]
+    net = made(DIGITS, **options)
+    for parameter in net.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    x, lam, label = torch.randn(2, 1, 8, 8), torch.zeros(2), torch.tensor([1, 10])
+
+    def loss(given):
+        return torch.func.functional_call(net, given, (x, lam), {"label": label}).square().sum()
+
+    loss(dict(net.named_parameters())).backward()
+    found = torch.func.grad(loss)({name: p.detach() for name, p in net.named_parameters()})
+    for name, parameter in net.named_parameters():
+        assert torch.allclose(found[name], parameter.grad, rtol=1e-3, atol=1e-4), name
+
+
 # positions
 
 

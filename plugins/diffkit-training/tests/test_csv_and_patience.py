@@ -33,6 +33,14 @@ def test_a_run_that_goes_on_replaces_the_lines_it_takes_again(tmp_path):
     assert [(row["step"], row["loss"]) for row in rows] == [("20", "3.0"), ("40", "2.5"), ("60", "1.5")]
 
 
+def test_other_values_of_a_step_are_another_line_and_a_run_that_goes_back_replaces_what_it_takes_again(tmp_path):
+    rows = logged(tmp_path, [(2, {"loss": 3.0}), (4, {"loss": 2.0}), (4, {"val_loss": 2.5}), (6, {"loss": 9.0})])
+    assert [(row["step"], row["loss"], row["val_loss"]) for row in rows[1:3]] == [("4", "2.0", ""), ("4", "", "2.5")]
+    again = CSV("again.csv")
+    rows = logged(tmp_path, [(2, {"loss": 3.0}), (4, {"loss": 9.0}), (6, {"loss": 9.0}), (4, {"loss": 2.0})], again)
+    assert [(row["step"], row["loss"]) for row in rows] == [("2", "3.0"), ("4", "2.0")]
+
+
 def test_a_torn_line_is_dropped(tmp_path):
     logged(tmp_path, [(20, {"loss": 3.0, "lr": 0.1}), (40, {"loss": 2.0, "lr": 0.1})])
     for torn in ("60,1", "60,1\r\n"):

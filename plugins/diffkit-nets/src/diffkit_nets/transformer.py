@@ -207,6 +207,6 @@ class Places(nn.Module):
     def forward(self) -> Tensor:
         """Return the vectors ``(positions, width)``."""
         total = self.axes[0]
-        for table in self.axes[1:]:
-            total = (total[:, None] + table).flatten(0, 1)
+        for i in range(1, len(self.axes)):  # a slice would be another list, of parameters of its own
+            total = (total[:, None] + self.axes[i]).flatten(0, 1)
         return total

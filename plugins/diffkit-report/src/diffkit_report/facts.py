@@ -87,16 +87,20 @@ class Facts:
 
 
 def parameters(run: Path) -> int | None:
-    """Return how many numbers a run's model has, by the header of its newest checkpoint, or of an exported model."""
-    places = [*sorted(run.glob("checkpoints/step-*"), reverse=True), run]
-    for path in (place / "model.safetensors" for place in places):
-        if path.is_file() and not path.is_symlink():
-            try:
-                with safe_open(path, framework="np") as file:
-                    return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-            except (OSError, SafetensorError):
-                continue
+    """Return how many numbers a run's model has, by the headers of its newest checkpoint, or of an exported model."""
+    for place in (*sorted(run.glob("checkpoints/step-*"), reverse=True), run):
+        paths = [path for path in place.glob("model*.safetensors") if path.is_file() and not path.is_symlink()]
+        try:
+            if paths:
+                return sum(map(_numbers, paths))
+        except (OSError, SafetensorError):
+            continue
     return None
+
+
+def _numbers(path: Path) -> int:
+    with safe_open(path, framework="np") as file:
+        return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
 def text(value: Any) -> str:

@@ -12,7 +12,8 @@ from diffkit import DiffkitError
 class CSV:
     """Writes the logged numbers to a CSV file in the run's folder, one line a log, for spreadsheets and pandas.
 
-    When a run goes on, lines of steps that are taken again are replaced, and so is a line torn by a crash.
+    When a run goes on, or back after a failure, lines of steps that are taken again are replaced, and so is a line torn
+    by a crash.
 
     Args:
         file: the file's name.
@@ -27,6 +28,7 @@ class CSV:
         self.file = file
         self._path = Path(file)
         self._columns: list[str] | None = None
+        self._last = 0
 
     def start(self, folder: Path, config: Mapping[str, Any]) -> None:
         """Take note of the folder."""
@@ -36,8 +38,10 @@ class CSV:
         """Append a line; a name not seen before becomes another column."""
         row = {"step": step, **values}
         try:
-            if self._columns is None or not set(row) <= set(self._columns):
-                self._rewrite(step, row)
+            back = self._columns is None or step < self._last
+            if back or not set(row) <= set(self._columns or ()):
+                self._rewrite(step if back else step + 1, row)
+            self._last = step
             with self._path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self._columns or ()).writerow(row)
         except OSError as error:
@@ -50,7 +54,7 @@ class CSV:
         """Do nothing: every line is written at once."""
 
     def _rewrite(self, step: int, row: Mapping[str, Any]) -> None:
-        """Keep the whole lines before ``step``, under the columns of old and of ``row``; all at once or not at all."""
+        """Keep the whole lines of steps below ``step``, under the columns of old and of ``row``; all at once or not."""
         columns, kept = self._read()
         self._columns = list(dict.fromkeys((*columns, *row)))
         part = self._path.with_name(f".{self._path.name}.{os.getpid()}")

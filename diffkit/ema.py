@@ -48,10 +48,10 @@ class EMA:
             torch._foreach_lerp_(local(self.averages[file]), local(self._live), share(step))
 
     @contextmanager
-    def swapped(self) -> Iterator[None]:
-        """Put the first average into the network for a while."""
+    def swapped(self, file: str = "ema") -> Iterator[None]:
+        """Put an average into the network for a while: the first, or that of a file of :meth:`state`."""
         kept = [p.clone() for p in self._live]
-        torch._foreach_copy_(local(self._live), local(self.averages["ema"]))
+        torch._foreach_copy_(local(self._live), local(self.averages[file]))
         try:
             yield
         finally:

@@ -105,3 +105,15 @@ def test_a_run_that_goes_on_cannot_follow_what_it_did_not(run, word):
         DiffkitError, match=r"cannot follow other averages than it began with, since they need its past"
     ):
         resume(run, "train.steps=70", word)
+
+
+def test_a_new_run_is_sampled_with_an_average_it_follows_or_not_begun(tmp_path):
+    words = ("recipe=spirals", "train.steps=2", "sample.n=2", "sampler.steps=1", "device=cpu")
+    with pytest.raises(DiffkitError, match=r"sample.ema=0.5 is none of the averages that the training follows \(0.9"):
+        diffkit.train(*words, f"out={tmp_path}", "sample.ema=0.5")
+    assert not list(tmp_path.iterdir())
+    drawn = []
+    for ema in (0.0, 0.9999):
+        run = diffkit.train(*words, f"out={tmp_path}", "train.ema=[0.0,0.9999]", f"sample.ema={ema}", "train.steps=20")
+        drawn.append(run.sheet.read_bytes())
+    assert drawn[0] != drawn[1]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from diffkit import DiffkitError
+from diffkit import DiffkitError, train
 from diffkit.cli import main
 
 COMMAND = str(Path(sys.executable).with_name("diffkit"))
@@ -489,3 +489,18 @@ class TestTwoAtOnce:
         after = contents(command.folder / "mine")
         assert {path: after[path] for path in before} == before
         assert len(list((command.folder / "mine").rglob("config.yaml"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["device=meta"], r"device=meta is not on this machine \(it holds no values\)"),
+        (["train.held_out=1"], r"train.held_out=1.0 leaves nothing to train on"),
+        (["tracker=csv", "tracker.file=../x.csv"], r"is not the name of a file in the run's folder"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_no_run_could_do_leaves_no_trace(tmp_path, words, said):
+    with pytest.raises(DiffkitError, match=said):
+        train(*QUICK, f"out={tmp_path}", *words)
+    assert not list(tmp_path.iterdir())

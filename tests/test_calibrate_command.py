@@ -50,3 +50,12 @@ def test_a_choice_that_does_not_fit_changes_nothing(trained, choice, said):
     with pytest.raises(DiffkitError, match=said):
         diffkit.keep(trained, **choice)
     assert (trained / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("word", ["sampler=heun", "grid=karras"])
+def test_what_is_not_calibrated_is_not_taken_for_it(command, trained, word):
+    before = (trained / "config.yaml").read_text()
+    done = command("calibrate", trained, word)
+    assert done.returncode == 2
+    assert f"{word} is not what is calibrated, which is exp_adams and its grid; leave it out" in done.stderr
+    assert (trained / "config.yaml").read_text() == before

@@ -411,3 +411,19 @@ def test_nothing_is_written_to_the_home_folder(command, tmp_path):
     assert done.returncode == 0, done.stderr
     assert not list(home.iterdir())
     assert os.listdir(command.folder) == ["runs"]
+
+
+class TestSweeps:
+    def test_a_run_that_cannot_be_trained_is_said_and_the_others_are_trained(self, command):
+        done = command("-m", "recipe=spirals", "sample.n=1", "sampler.steps=1", "device=cpu", "train.steps=-1,2")
+        assert done.returncode == 2
+        assert "train.steps=-1 is out of range" in done.stderr
+        assert "1 of 2 runs could not be trained, as said above" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert [path.name for path in command.folder.glob("runs/sweeps/*/[0-9]*")] == ["1"]
+
+
+def test_every_command_says_what_it_is_for(command):
+    done = command("sample", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("diffkit sample: ")

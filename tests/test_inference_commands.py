@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import diffkit
+from diffkit import DiffkitError
 from diffkit.cli.main import run as run_words
 
 SHORT = ("recipe=digits", "train.steps=30", "train.batch_size=32", "sample.n=2", "device=cpu", "net.width=8")
@@ -178,3 +179,26 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(digits, monkeypatch, words, 
     with pytest.raises(diffkit.DiffkitError, match=re.escape(said)):
         run_words(words)
     assert sorted(digits.rglob("*")) == before
+
+
+def test_a_file_whose_name_has_a_sign_of_equality_is_a_file(run, digits):
+    path = next((digits / "seen").glob("*.png"))
+    (digits / "a=b.png").write_bytes(path.read_bytes())
+    for command in ("edit", "inpaint"):
+        _, written = run(command, "last", "a=b.png")
+        assert (written / "sheet.png").exists()
+    (digits / "a=b.png").unlink()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("inpaint", "last", "seen", "noise=-1"), "noise=-1.0 is not the standard deviation of a noise"),
+        (("inpaint", "last", "seen", "noise=nan"), "noise=nan is not the standard deviation of a noise"),
+        (("nll", "last", "rtol=0"), "rtol=0.0 is not a tolerance"),
+    ],
+)
+def test_what_is_no_noise_and_no_tolerance_is_refused(digits, monkeypatch, words, said):
+    monkeypatch.chdir(digits)
+    with pytest.raises(DiffkitError, match=said):
+        run_words(words)

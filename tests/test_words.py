@@ -92,3 +92,18 @@ def test_flags_and_the_values_after_them_are_told_from_overrides(words, override
 def test_flags_that_exclude_each_other_are_refused(flags):
     with pytest.raises(DiffkitError, match="exclude each other; give one of them"):
         split_flags([*flags, "net=mlp,unet"])
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("data.path=/my pictures/é", "data.path='/my pictures/é'"),
+        ("sample.label=cät ü", "sample.label='cät ü'"),
+        ("+data.path=a b", "+data.path='a b'"),
+        ("data.path='a b'", "data.path='a b'"),
+        ("sample.label=[a b,c]", "sample.label=[a b,c]"),
+        ("net.width=8", "net.width=8"),
+    ],
+)
+def test_values_as_people_write_them_are_quoted_for_hydra(word, meant):
+    assert normalise([word]) == [meant]

@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from diffkit.errors import DiffkitError, plain
@@ -81,7 +82,12 @@ def run(words: Sequence[str]) -> int:
                 f"there is no command '{first}'{hint}; commands: {listing(commands)}; "
                 f"a setting is KEY=VALUE (see diffkit --help)"
             )
-        status: int = catalog.find("command", first).load()(words[1:])
+        entry = catalog.find("command", first)
+        if {"--help", "-h"} & set(words[1:]):
+            print(f"diffkit {first}: {entry.component.summary}")
+            print(" ".join(str(entry.load().__doc__).split()))
+            return 0
+        status: int = entry.load()(words[1:])
         return status
     return _train(words)
 
@@ -109,6 +115,9 @@ def _train(words: Sequence[str]) -> int:
                 raise
             failed.append(error)
             status = USER_ERROR
+            if _swept():  # the others may be as they should be
+                _left_out(error)
+                return
         statuses.append(status)
         if status:  # Hydra lets this pass, where it would announce another exception with a line of its own
             raise SystemExit(status)
@@ -124,7 +133,29 @@ def _train(words: Sequence[str]) -> int:
         if failed:
             raise failed[0] from None
         return stop.code if isinstance(stop.code, int) else 0
+    if failed:
+        raise DiffkitError(
+            f"{len(failed)} of {len(failed) + len(statuses) - 1} runs could not be trained, as said above"
+        )
     return max(statuses)
+
+
+def _swept() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def _left_out(error: DiffkitError) -> None:
+    """Say why a run of a sweep is left out, and leave no empty folder of it."""
+    from pathlib import Path
+
+    from hydra.core.hydra_config import HydraConfig
+
+    print(f"diffkit: {error}", file=sys.stderr, flush=True)
+    with suppress(OSError):
+        Path(HydraConfig.get().runtime.output_dir).rmdir()
 
 
 def _last_now(word: str) -> str:
@@ -144,13 +175,11 @@ def _job(config: "DictConfig") -> int:
     from pathlib import Path
 
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
     from diffkit.config.compose import finish
     from diffkit.run.train import start
 
-    hydra_config = HydraConfig.get()
-    swept = hydra_config.mode == RunMode.MULTIRUN
+    hydra_config, swept = HydraConfig.get(), _swept()
     finished = finish(config, hydra_config.runtime.choices, hydra_config.overrides.task)
     ended = start(finished, Path(os.path.relpath(hydra_config.runtime.output_dir)) if swept else None)
     return ended.status

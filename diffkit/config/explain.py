@@ -31,7 +31,7 @@ def explain(error: BaseException) -> str:
             f"config '{error.missing_cfg_file}' is not there; see diffkit --info searchpath for where it is looked for"
         )
     if isinstance(error, OverrideParseException):
-        return f"'{error.override}' is not KEY=VALUE; quote special characters, as in 'data.path=\"a b\"'"
+        return f"'{error.override}' is not KEY=VALUE; quote special characters twice, as in 'data.path=\"a, b\"'"
     cause = error if isinstance(error, omega.OmegaConfBaseException) else error.__cause__
     if isinstance(cause, omega.OmegaConfBaseException) and cause.full_key:
         unknown = isinstance(cause, omega.ConfigKeyError | omega.ConfigAttributeError)

@@ -121,6 +121,9 @@ def check_settings(config: Any) -> None:
     share = config["train"]["condition_dropout"]
     if share > 1:
         raise DiffkitError(f"train.condition_dropout={share} is not a share; give 0 to 1, such as 0.1")
+    held_out = config["train"]["held_out"]
+    if not held_out < 1:
+        raise DiffkitError(f"train.held_out={held_out} leaves nothing to train on; give a share below 1, such as 0.05")
     for key, known_values in (("precision", PRECISIONS), ("parallel", PARALLEL)):
         if config[key] not in known_values:
             raise DiffkitError(f"{key}={config[key]} is unknown; give one of {', '.join(known_values)}")

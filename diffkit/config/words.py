@@ -16,6 +16,8 @@ GROUPS = frozenset(kind.name for kind in KINDS.values() if kind.group)
 PLAIN = frozenset(field.name for field in fields(Settings))
 _MODES = {"-r": "--run", "-m": "--multirun", "-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}
 _WORD = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[A-Za-z_][\w./-]*)(?P<at>@[\w.:-]*)?(?P<value>=.*)?$", re.DOTALL)
+_SPOKEN = re.compile(r"^=(?=.*[^\x00-\x7f]|.*\S .*\S)[^'\"\[\]{}(),$\\=]*$")
+"""Values with spaces or other letters, and nothing that has a meaning to Hydra."""
 
 
 def normalise(words: Iterable[str], extra: Iterable[str] = ()) -> list[str]:
@@ -56,7 +58,8 @@ def _normalise(word: str, known: frozenset[str]) -> str:
     if sign == "~" and top in known - {"hydra"} and key not in GROUPS:
         raise DiffkitError(f"'{word}' takes away what has to have a value; set it instead: {key}=VALUE")
     if key not in GROUPS:
-        return word
+        spoken = _SPOKEN.match(value)  # which Hydra would have quoted, as a path or a label of any language
+        return f"{sign}{key}{match['at'] or ''}='{value[1:]}'" if spoken else word
     empty = sign == "~" or value.strip("= ") in ("", "null", "None", "~")
     if empty and KINDS[key].required:
         raise DiffkitError(

@@ -79,6 +79,26 @@ def reconstruct(run: str | os.PathLike[str] = "last", *, length: float) -> Avera
     return Average(path, step, len(found), distance)
 
 
+def followed(config: Any) -> str | None:
+    """Return the file in checkpoints of the average that ``sample.ema`` means, if the training follows that one."""
+    wanted, decays = config.sample.ema, _decays(config.train.ema)
+    if wanted is None or wanted == decays[0]:
+        return "ema"
+    if wanted in decays:
+        return decay_file(wanted)
+    return length_file(wanted) if wanted in config.train.ema_lengths else None
+
+
+def check_followed(config: Any) -> None:
+    """Raise :class:`~diffkit.DiffkitError` where a new run would be sampled with an average that it does not follow."""
+    if followed(config) is None:
+        there = ", ".join(map(str, (*_decays(config.train.ema), *config.train.ema_lengths)))
+        raise DiffkitError(
+            f"sample.ema={config.sample.ema} is none of the averages that the training follows ({there}); choose one "
+            f"of them, or have it followed: train.ema, or train.ema_lengths"
+        )
+
+
 def chosen(folder: RunFolder, config: Any, step: int | None = None) -> tuple[str, dict[str, Tensor]]:
     """Return the file in checkpoints of the average that ``sample.ema`` means, and its weights where it was made.
 
@@ -87,19 +107,15 @@ def chosen(folder: RunFolder, config: Any, step: int | None = None) -> tuple[str
     Raises:
         DiffkitError: where the run has no such average, or has it of another step than is asked for.
     """
-    wanted, decays, lengths = config.sample.ema, _decays(config.train.ema), list(config.train.ema_lengths)
-    if wanted is None or wanted == decays[0] or folder.exported:
-        return "ema", {}
-    if wanted in decays:
-        return decay_file(wanted), {}
-    if wanted in lengths:
-        return length_file(wanted), {}
+    wanted, file = config.sample.ema, "ema" if folder.exported else followed(config)
+    if file is not None:
+        return file, {}
     if made(folder, wanted).is_dir():
         path, tensors, numbers, _ = checkpoint.newest(made(folder, wanted), ("ema",))
         if step not in (None, numbers["step"]):
             raise DiffkitError(f"{path} is of step {numbers['step']}, not {step}; leave the step out, or sample.ema")
         return "ema", tensors["ema"]
-    there = ", ".join(map(str, (*decays, *lengths)))
+    there = ", ".join(map(str, (*_decays(config.train.ema), *config.train.ema_lengths)))
     raise DiffkitError(
         f"sample.ema={wanted} is none of the averages that {folder.path} has ({there}); make one by its relative "
         f"length: diffkit ema {folder.path} --length 0.1"

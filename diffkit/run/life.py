@@ -16,7 +16,7 @@ from diffkit.errors import DiffkitError
 from diffkit.flops import peak
 from diffkit.progress import Progress
 from diffkit.run import checkpoint
-from diffkit.run.averages import snapshots
+from diffkit.run.averages import followed, snapshots
 from diffkit.run.folder import RunFolder
 from diffkit.run.load import load_model
 from diffkit.run.model import Model
@@ -238,7 +238,7 @@ class Life:
                 model, _ = load_model(self.folder, self.config)
                 write_samples(model, target, n=self.config.sample.n, quiet=quiet)
         elif self.ranks.first:
-            with self.trainer.average.swapped():
+            with self.trainer.average.swapped(followed(self.config) or "ema"):
                 write_samples(self.model, target, n=self.config.sample.n, quiet=quiet)
         self.model.denoiser.train()
         sheet = target / "sheet.png"

@@ -208,8 +208,9 @@ def device_of(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        why = "it holds no values" if device.type == "meta" else ""
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DiffkitError(
-            f"device={name} is not on this machine ({str(error).splitlines()[0]}); give auto, cpu or cuda"
-        ) from error
+        why = str(error).splitlines()[0][:100]
+    if why:
+        raise DiffkitError(f"device={name} is not on this machine ({why}); give auto, or cpu")
     return device

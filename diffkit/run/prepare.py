@@ -127,6 +127,8 @@ def try_item(model: Model, dataset: Dataset) -> None:
 
 def try_network(model: Model) -> None:
     """Refuse a network that cannot take the data, such as one for another number of axes."""
+    if not any(parameter.requires_grad for parameter in model.denoiser.net.parameters()):
+        raise DiffkitError(f"net '{model.config.net.name}' has no parameters to train; choose another: net=NAME")
     net, shape = model.denoiser.net, (1, model.latent.channels, *model.latent.shape)
     cond = model.told([0], {})
     said = f"net '{model.config.net.name}' cannot take data of {by(shape[1:])}"

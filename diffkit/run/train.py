@@ -46,6 +46,10 @@ def train(*words: str) -> Run:
 def start(config: DictConfig, path: Path | None = None) -> Run:
     """Train a new run of a checked config, in ``path`` or in a folder of its own under ``config.out``."""
     ranks = join_ranks()
+    averages.check_followed(config)
+    for kind in ("tracker", "callback"):
+        if config.get(kind) is not None:
+            build(kind, config[kind])  # refused before there is a folder
     dataset, held_out = _data(config, ranks)
     config = settled_config(config, dataset)
     data, latent = measured_specs(config, dataset)

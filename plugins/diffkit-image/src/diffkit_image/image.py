@@ -109,7 +109,10 @@ def _check_form(x: Tensor, spec: DataSpec) -> None:
     if not x.is_floating_point():
         raise DiffkitError(f"a picture holds {x.dtype} instead of numbers in [-1, 1]; divide by 127.5, subtract 1")
     if not x.isfinite().all():
-        raise DiffkitError("a picture holds values that are not finite; the training diverged: lower optim.lr")
+        raise DiffkitError(
+            "a picture holds values that are not finite: the training diverged (lower optim.lr), or the sampling "
+            "did (lower guidance.scale, or take more steps)"
+        )
 
 
 def _pixels(x: Tensor) -> np.ndarray:

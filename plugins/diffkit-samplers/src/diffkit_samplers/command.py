@@ -31,6 +31,9 @@ def calibrate_run(words: Sequence[str]) -> int:
     if not words or "=" in words[0]:
         raise DiffkitError("diffkit calibrate needs a run; such as: diffkit calibrate last sampler.steps=20")
     run, rest = words[0], words[1:]
+    for word in rest:
+        if word.startswith(("sampler=", "grid=")) and word != "sampler=exp_adams":
+            raise DiffkitError(f"{word} is not what is calibrated, which is exp_adams and its grid; leave it out")
     model = diffkit.load(run, *rest)
     latent, denoiser = model.latent, model.denoiser.eval()
     n = samples(latent.size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from math import inf
 from pathlib import Path
 
 import torch
@@ -29,6 +30,8 @@ def inpaint(words: Sequence[str]) -> int:
     if method not in METHODS:
         hint = did_you_mean(method, METHODS)
         raise DiffkitError(f"method={method} is not known{hint}; give one of {', '.join(METHODS)}")
+    if not 0 <= settings["noise"] < inf:
+        raise DiffkitError(f"noise={settings['noise']} is not the standard deviation of a noise; give 0 or more")
     x, names = read_files(model, files, f"diffkit inpaint last {EXAMPLE}")
     hidden = hidden_part(model, settings["mask"])
     z, unknown = latents(model, x, hidden)

@@ -23,6 +23,8 @@ def nll(words: Sequence[str]) -> int:
     """Print the negative log-likelihood, by the probability flow and as a bound, with their standard errors."""
     as_json = "--json" in words
     model, files, settings = read("nll", [word for word in words if word != "--json"], OWN, EXAMPLE)
+    if not 0 < settings["rtol"] < 1:
+        raise DiffkitError(f"rtol={settings['rtol']} is not a tolerance; give above 0 and below 1, such as rtol=1e-4")
     if model.encoder is not None:
         raise DiffkitError("diffkit nll measures the density of data, but this run models latents of an encoder")
     x, given, what = _items(model, files)

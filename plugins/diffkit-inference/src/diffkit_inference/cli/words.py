@@ -35,7 +35,7 @@ def read(command: str, words: Sequence[str], own: dict[str, Any], example: str) 
     settings, others, files = dict(own), [], []
     for word in words[1:]:
         key, equals, value = word.partition("=")
-        if not equals and not word.startswith(("-", "+", "~")):
+        if key not in own and (Path(word).exists() or (not equals and not word.startswith(("-", "+", "~")))):
             files.append(Path(word))
         elif equals and key in own:
             settings[key] = _typed(key, value, own[key])

@@ -128,3 +128,18 @@ def test_samples_that_are_not_numbers_end_at_the_cap():
 def test_options_out_of_range_are_named(options, message):
     with pytest.raises(DiffkitError, match=message):
         Bosh3(**options)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule.name)
+def test_without_a_grid_the_tolerance_decides_how_far_off_it_ends_and_not_the_first_step(name, schedule):
+    noise = torch.randn(50, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    denoiser = MixtureDenoiser(MIXTURE, schedule)
+    exact = build("sampler", "rk4", steps=400)(denoiser, noise, grid=build("grid", "loglinear"))
+    for steps in (1, 20):
+        rough, fine = (
+            (build("sampler", name, steps=steps, rtol=to, atol=to)(denoiser, noise) - exact).norm(dim=1).mean()
+            for to in (1e-3, 1e-5)
+        )
+        assert fine < 1e-4, "of a tenth of the default tolerance"
+        assert fine < rough / 10

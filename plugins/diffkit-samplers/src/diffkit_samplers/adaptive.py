@@ -8,6 +8,7 @@ from torch import Tensor
 
 from diffkit import DiffkitError, Level, StepSampler, Streams, levels_at, scaled, summed
 from diffkit.contracts.sampling import Denoise
+from diffkit.contracts.schedule import Schedule
 from diffkit_samplers.runge_kutta import Tableau, bounded
 
 
@@ -22,8 +23,9 @@ class Adaptive(StepSampler):
     is at most 1, and its length follows that to the power -1/``order``. The worst sample of the batch decides for all:
     a sample depends on those beside it, though by no more than the tolerance.
 
-    The grid gives the ends: its first level, and its last before clean data. The step to σ=0 from there is Euler's,
-    which the tolerance does not see. Every step waits for the device once, to learn the error.
+    The grid gives the ends: its first level, and its last before clean data; without one they are the schedule's. The
+    step to σ=0 from there is Euler's, which the tolerance does not see. Every step waits for the device once, to learn
+    the error.
 
     Args:
         steps: the first step tried is this part of the way in τ.
@@ -53,6 +55,10 @@ class Adaptive(StepSampler):
             )
         self.rtol, self.atol, self.max_evaluations = rtol, atol, max_evaluations
         self.tolerance = 100 * (rtol + atol)
+
+    def grid(self, schedule: Schedule, steps: int) -> Tensor:
+        """Return the ends of the schedule."""
+        return torch.tensor([1.0, 0.0], dtype=torch.float64)
 
     @torch.no_grad()
     def integrate(

@@ -24,6 +24,8 @@ from diffkit.errors import DiffkitError
 
 PATIENCE = timedelta(minutes=30)
 """How long ranks wait for one that samples or saves before they give it up."""
+HANDED = ("_parameters", "_buffers")
+"""What of a module's attributes the first rank hands to the others."""
 
 
 @dataclass(frozen=True)
@@ -276,10 +278,6 @@ def hollowed(build: Callable[[], nn.Module]) -> nn.Module:
         return build()
     own = [{name: value for name, value in vars(part).items() if name not in HANDED} for part in net.modules()]
     return build() if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves(own)) else net
-
-
-HANDED = ("_parameters", "_buffers")
-"""What of a module's attributes is handed out."""
 
 
 def loss_of(denoiser: Denoiser, ranks: Ranks, parallel: str, precision: str) -> Loss:

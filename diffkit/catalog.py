@@ -103,6 +103,8 @@ def find(kind: str, name: str) -> Entry:
     Raises:
         DiffkitError: where none is installed by that name, or two plugins contest it.
     """
+    if kind not in KINDS:
+        raise DiffkitError(f"there is no kind '{kind}'{did_you_mean(kind, KINDS)}; kinds: {listing(KINDS)}")
     package, _, plain = name.rpartition(".")
     found = _entries(kind).get(plain, ())
     if package:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from diffkit import DiffkitError, train
+from diffkit import DiffkitError, build, train
 from diffkit.cli import main
 
 COMMAND = str(Path(sys.executable).with_name("diffkit"))
@@ -504,3 +504,47 @@ def test_what_no_run_could_do_leaves_no_trace(tmp_path, words, said):
     with pytest.raises(DiffkitError, match=said):
         train(*QUICK, f"out={tmp_path}", *words)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("torch.zeros(2, 8)", r"data 'odd' does not give items as \(x, label\), x a float32 tensor of 8 \(ValueError"),
+        ("(torch.zeros(2, 8).numpy(), 0)", r"does not give items as \(x, label\).*\(TypeError"),
+        ("(torch.zeros(2, 8, dtype=torch.float64), 0)", r"but one of torch.float64; convert it: x.float\(\)"),
+        ("(torch.full((2, 8), torch.nan), 0)", "data 'odd' has values that are not finite"),
+        ("1 / 0", r"\(ZeroDivisionError: division by zero\)"),
+    ],
+    ids=["no label", "numpy", "float64", "nan", "raises"],
+)
+def test_items_that_are_none_are_said_before_anything_is_written(tmp_path, make_plugin, install, item, said):
+    source = f"""
+import torch
+from diffkit import build
+
+class Odd:
+    def __init__(self):
+        other = build("data", "spirals")
+        self.modality, self.spec = other.modality, other.spec
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return {item}
+
+@hookimpl
+def diffkit_datasets():
+    yield Component("odd", "odd_pack:Odd")
+"""
+    install(make_plugin("odd-pack", source))
+    with pytest.raises(DiffkitError, match=said):
+        train(*QUICK, f"out={tmp_path / 'runs'}", "data=odd")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_kind_that_is_not_there_is_answered_with_those_that_are():
+    with pytest.raises(
+        DiffkitError, match=r"no kind 'schedul' \(did you mean 'schedule'\?\); kinds: .*sampler"
+    ):
+        build("schedul", "root")

@@ -105,11 +105,20 @@ def _size(name: str, words: Sequence[str]) -> None:
     spec = catalog.build("data", config.data).spec
     if config.get("encoder") is not None:
         spec = catalog.build("encoder", config.encoder, spec=spec).latent
-    with torch.device("meta"):
-        net = catalog.build("net", config.net, spec=spec)
     shape = " x ".join(map(str, (spec.channels, *spec.shape)))
-    size, cost = f"{parameters(net) / 1e6:.3g} M parameters", f"{flops(net, spec) / 1e9:.3g} GFLOP"
+    try:
+        with torch.device("meta"):
+            net = catalog.build("net", config.net, spec=spec)
+        size, cost = f"{parameters(net) / 1e6:.3g} M parameters", f"{flops(net, spec) / 1e9:.3g} GFLOP"
+    except DiffkitError:
+        raise
+    except Exception as error:  # a network may be for other data, or for no device without values
+        raise DiffkitError(f"net '{name}' cannot be measured on items of {shape} ({_first_line(error)})") from error
     print(f"\n  {size} and {cost} a forward pass of one item of {shape}, as data={config.data.name} has")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _type(annotation: Any) -> str:

@@ -57,7 +57,7 @@ def measured_specs(config: DictConfig, dataset: Dataset) -> tuple[DataSpec, Data
     if len(dataset) == 0:
         raise DiffkitError(f"data '{config.data.name}' is empty; give it a folder with files: data.path=FOLDER")
     order = torch.randperm(len(dataset), generator=generator("measure"))[:MEASURED]
-    x, _ = fetch(dataset, order.tolist())
+    x = _looked_at(config.data.name, dataset, order.tolist())
     data = replace(dataset.spec, std=_deviation(x))
     if config.get("encoder") is None:
         return data, data
@@ -70,6 +70,22 @@ def measured_specs(config: DictConfig, dataset: Dataset) -> tuple[DataSpec, Data
     encoder = build("encoder", config.encoder, spec=data)
     with torch.no_grad():
         return data, replace(encoder.latent, std=_deviation(encoder.encode(x)), conditions=data.conditions)
+
+
+def _looked_at(name: str, dataset: Dataset, indices: list[int]) -> torch.Tensor:
+    """Return items of a data set, once they are known to be what its contract says."""
+    said = f"data '{name}' does not give items as (x, label), x a float32 tensor of {by(dataset.spec.shape)}"
+    try:
+        x, _ = fetch(dataset, indices)
+    except DiffkitError:
+        raise
+    except Exception as error:
+        raise DiffkitError(f"{said} ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from error
+    if x.dtype != torch.float32:
+        raise DiffkitError(f"{said}, but one of {x.dtype}; convert it: x.float()")
+    if not x.isfinite().all():
+        raise DiffkitError(f"data '{name}' has values that are not finite; leave such items out")
+    return x
 
 
 def _deviation(x: torch.Tensor) -> float:

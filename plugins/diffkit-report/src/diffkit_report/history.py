@@ -47,6 +47,8 @@ def read_history(run: Path) -> History:
         raise DiffkitError(f"{path} cannot be read ({error.strerror})") from error
     if not any(found.values()):
         unreadable = f", and {skipped} lines are unreadable" if skipped else ""
+        if not (path.parent / "checkpoints").is_dir() and (path.parent / "model.safetensors").is_file():
+            raise DiffkitError(f"{run} is an exported model, which has no numbers of a training; give the run it is of")
         raise DiffkitError(f"{run} has logged no numbers yet{unreadable}; train it on: diffkit resume {run}")
     return History({name: sorted(by_step.items()) for name, by_step in found.items() if by_step}, skipped)
 

@@ -544,7 +544,5 @@ def diffkit_datasets():
 
 
 def test_a_kind_that_is_not_there_is_answered_with_those_that_are():
-    with pytest.raises(
-        DiffkitError, match=r"no kind 'schedul' \(did you mean 'schedule'\?\); kinds: .*sampler"
-    ):
+    with pytest.raises(DiffkitError, match=r"no kind 'schedul' \(did you mean 'schedule'\?\); kinds: .*sampler"):
         build("schedul", "root")

@@ -92,7 +92,7 @@ class StepSampler:
             )
         self.steps = steps
 
-    def grid(self, schedule: Schedule, steps: int) -> Tensor:
+    def default_grid(self, schedule: Schedule, steps: int) -> Tensor:
         """Return where it steps if it is given no grid: uniformly in t, unless a solver says otherwise."""
         return uniform_times(schedule, steps)
 
@@ -167,7 +167,7 @@ class StepSampler:
         **cond: Tensor,
     ) -> Tensor:
         """Return samples of the shape of ``noise``; see :class:`~diffkit.contracts.sampling.Sampler`."""
-        times = (grid or self.grid)(denoiser.schedule, self.steps)
+        times = (grid or self.default_grid)(denoiser.schedule, self.steps)
         _check_times(times, grid)
         path = levels(denoiser.schedule, times, like=noise)
         return self.integrate(denoiser, scaled(noise, path[0].sigma), path, streams=streams, **cond)

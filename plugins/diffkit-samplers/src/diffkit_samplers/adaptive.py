@@ -56,7 +56,7 @@ class Adaptive(StepSampler):
         self.rtol, self.atol, self.max_evaluations = rtol, atol, max_evaluations
         self.tolerance = 100 * (rtol + atol)
 
-    def grid(self, schedule: Schedule, steps: int) -> Tensor:
+    def default_grid(self, schedule: Schedule, steps: int) -> Tensor:
         """Return the ends of the schedule."""
         return torch.tensor([1.0, 0.0], dtype=torch.float64)
 

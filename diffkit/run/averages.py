@@ -79,6 +79,11 @@ def reconstruct(run: str | os.PathLike[str] = "last", *, length: float) -> Avera
     return Average(path, step, len(found), distance)
 
 
+def _names(config: Any) -> str:
+    """Return the averages that the training follows, as people name them."""
+    return ", ".join(map(str, (*_decays(config.train.ema), *config.train.ema_lengths)))
+
+
 def followed(config: Any) -> str | None:
     """Return the file in checkpoints of the average that ``sample.ema`` means, if the training follows that one."""
     wanted, decays = config.sample.ema, _decays(config.train.ema)
@@ -92,10 +97,9 @@ def followed(config: Any) -> str | None:
 def check_followed(config: Any) -> None:
     """Raise :class:`~diffkit.DiffkitError` where a new run would be sampled with an average that it does not follow."""
     if followed(config) is None:
-        there = ", ".join(map(str, (*_decays(config.train.ema), *config.train.ema_lengths)))
         raise DiffkitError(
-            f"sample.ema={config.sample.ema} is none of the averages that the training follows ({there}); choose one "
-            f"of them, or have it followed: train.ema, or train.ema_lengths"
+            f"sample.ema={config.sample.ema} is none of the averages that the training follows ({_names(config)}); "
+            f"choose one of them, or have it followed: train.ema, or train.ema_lengths"
         )
 
 
@@ -115,10 +119,9 @@ def chosen(folder: RunFolder, config: Any, step: int | None = None) -> tuple[str
         if step not in (None, numbers["step"]):
             raise DiffkitError(f"{path} is of step {numbers['step']}, not {step}; leave the step out, or sample.ema")
         return "ema", tensors["ema"]
-    there = ", ".join(map(str, (*_decays(config.train.ema), *config.train.ema_lengths)))
     raise DiffkitError(
-        f"sample.ema={wanted} is none of the averages that {folder.path} has ({there}); make one by its relative "
-        f"length: diffkit ema {folder.path} --length 0.1"
+        f"sample.ema={wanted} is none of the averages that {folder.path} has ({_names(config)}); make one by its "
+        f"relative length: diffkit ema {folder.path} --length 0.1"
     )
 
 

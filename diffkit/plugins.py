@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from traceback import walk_tb
 from types import ModuleType
 
 import pluggy
@@ -128,6 +129,20 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+def behind(error: BaseException) -> Plugin | None:
+    """Return the plugin, other than the core, in whose code an error arose, or which called what raised it."""
+    owners = {
+        component.target.partition(":")[0].partition(".")[0]: plugin
+        for plugin in installed().loaded
+        for components in plugin.components.values()
+        for component in components
+    }
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    packages = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames]
+    found = [package for package in packages if package in owners]
+    return owners[found[-1]] if found and found[-1] != PROJECT else None
 
 
 @cache

@@ -73,6 +73,10 @@ class TestSample:
         assert model.labels(4, label) == expected
         assert torch.equal(model.sample(4, seed=0, label=label), model.sample(4, seed=0, label=expected))
 
+    def test_refuses_more_labels_than_samples(self, model):
+        with pytest.raises(DiffkitError, match=r"3 labels were given for n=2; ask for n=3"):
+            model.sample(2, label=[0, 1, 0])
+
     @pytest.mark.parametrize("label", [2, -1, "up", [0, 5], torch.tensor([7]), 1.5, [], {"a": 1}, [[0]], True])
     def test_refuses_a_label_there_is_not(self, model, label):
         with pytest.raises(DiffkitError, match="label"):

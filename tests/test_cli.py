@@ -130,6 +130,14 @@ class TestAsking:
         assert "Three linear layers over the data" in said
         assert "net.width: int = 64" in said
 
+    def test_help_says_what_a_run_without_words_takes(self, command):
+        lines = {line.split()[0]: line for line in command("--help").stdout.splitlines() if "default" in line}
+        config = diffkit.compose()
+        for part in ("train", "sample"):
+            for key, value in config[part].items():
+                taken = "null" if value is None else value
+                assert f"default {taken}" in lines[f"{part}.{key}"]
+
     @pytest.mark.parametrize("words", [["--help"], ["--version"], ["plugins", "list"], ["plugins", "list", "--json"]])
     def test_imports_no_torch_and_no_hydra(self, python, words):
         source = (
@@ -388,6 +396,20 @@ def test_debug_shows_the_traceback(command):
     done = command("schedule=nope", "--debug")
     assert done.returncode == 1
     assert "Traceback" in done.stderr and "DiffkitError" in done.stderr
+
+
+def test_a_bug_in_a_plugin_is_laid_at_its_door(command, make_plugin):
+    source = (
+        "class Stumbling:\n    def __init__(self, spec=None): pass\n"
+        "    def __call__(self, denoiser, noise, **rest): return noise @ 'noise'\n\n"
+        "@hookimpl\ndef diffkit_samplers():\n    yield Component('stumbling', 'stumbling_pack:Stumbling')"
+    )
+    done = command(
+        "recipe=spirals", "train.steps=2", "sampler=stumbling", path=[make_plugin("stumbling-pack", source, "1.5")]
+    )
+    *traceback, said = done.stderr.splitlines()
+    assert done.returncode == 1 and "Traceback" in done.stderr and traceback[-1].startswith("TypeError")
+    assert said == "diffkit: this happened in stumbling-pack 1.5; tell whoever makes that package"
 
 
 def test_python_dash_m_is_the_same_command(python, tmp_path):

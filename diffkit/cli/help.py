@@ -1,11 +1,18 @@
 """``diffkit --help``, from the catalog: nothing is composed and torch is not imported."""
 
+from typing import Any
+
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from diffkit import catalog
 from diffkit.config.settings import Sample, Settings, Train
 from diffkit.kinds import KINDS
+from diffkit.paths import CONF
+
+DEFAULT = "digits"
+"""The recipe where none is chosen, see conf/config.yaml."""
 
 EXAMPLES = (
     ("diffkit", "the default recipe: train on real digits, write samples"),
@@ -32,11 +39,26 @@ def print_help() -> None:
     _print("commands", commands, console)
     groups = [(kind.name, ", ".join(catalog.names(kind.name)) or "-") for kind in KINDS.values() if kind.group]
     _print("groups", groups, console)
-    keys = [(name, value) for name, value in vars(Settings()).items() if name not in ("train", "sample")]
+    keys = {name: value for name, value in vars(Settings()).items() if name not in ("train", "sample")}
     for prefix, part in (("train", Train()), ("sample", Sample())):
-        keys += [(f"{prefix}.{name}", value) for name, value in vars(part).items()]
-    _print("keys", [(name, f"default {'null' if value is None else value}") for name, value in keys], console)
+        keys |= {f"{prefix}.{name}": value for name, value in vars(part).items()}
+    set_by_recipe = _of_recipe(DEFAULT)
+    for name, value in keys.items():
+        taken = set_by_recipe.get(name, value)
+        elsewhere = f" (recipe={DEFAULT}, else {_shown(value)})" if name in set_by_recipe else ""
+        keys[name] = f"default {_shown(taken)}{elsewhere}"
+    _print("keys", list(keys.items()), console)
     console.print("options of a component: diffkit plugins info NAME; traceback of an error: --debug")
+
+
+def _of_recipe(name: str) -> dict[str, Any]:
+    """Return the plain keys that a recipe sets."""
+    recipe = yaml.safe_load((CONF / "recipe" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return {f"{part}.{key}": value for part in ("train", "sample") for key, value in recipe.get(part, {}).items()}
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
 
 
 def _print(title: str, rows: list[tuple[str, str]], console: Console) -> None:

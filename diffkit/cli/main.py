@@ -33,14 +33,27 @@ def main() -> None:
     except (DiffkitError, OSError, MemoryError, RuntimeError) as error:
         full = isinstance(error, MemoryError) or "memory" in str(error)  # of a GPU's, torch says it by a RuntimeError
         if debug or (isinstance(error, RuntimeError) and not full):
+            _lay(error)
             raise
         print(f"diffkit: {_said(error)}", file=sys.stderr)
         status = USER_ERROR
+    except Exception as error:
+        _lay(error)
+        raise
     try:
         sys.stdout.flush()
     except OSError:  # nobody reads on, or the disk is full: nothing more can be said there
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def _lay(error: Exception) -> None:
+    """Say below the traceback of a bug whose it is, where a plugin's code was the last to run before it."""
+    from diffkit.plugins import behind
+
+    plugin = behind(error)
+    if plugin is not None and not isinstance(error, DiffkitError):
+        error.add_note(f"diffkit: this happened in {plugin.package} {plugin.version}; tell whoever makes that package")
 
 
 def _said(error: Exception) -> str:

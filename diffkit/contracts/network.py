@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import prod
-from typing import Any, Literal, Protocol, runtime_checkable
+from math import inf, prod
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from diffkit.errors import DiffkitError
+
+Kind = Literal["classes", "values", "sequence", "map"]
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,20 @@ class ConditionSpec:
     """
 
     name: str
-    kind: Literal["classes", "values", "sequence", "map"]
+    kind: Kind
     size: int
     length: int = 1
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and self.name.isidentifier() and self.kind in KINDS):
+            raise DiffkitError(
+                f"a condition {self.name!r} of kind {self.kind!r} is none; give a name that Python can use, and one of "
+                f"the kinds {', '.join(KINDS)}"
+            )
+        if not _sizes(self.size, self.length):
+            raise DiffkitError(
+                f"condition '{self.name}' has size={self.size} and length={self.length}; give whole numbers above 0"
+            )
 
     def null(self, shape: Sequence[int], n: int) -> Tensor:
         """Return ``n`` missing ones, for items of spatial shape ``shape``."""
@@ -64,6 +80,23 @@ class DataSpec:
     conditions: tuple[ConditionSpec, ...] = ()
     outputs: int = 1
 
+    def __post_init__(self) -> None:
+        if not _sizes(self.channels, self.outputs, *self.shape):
+            raise DiffkitError(
+                f"channels={self.channels}, shape={str(self.shape)[:60]} and outputs={self.outputs} are of no data; "
+                f"give whole numbers above 0, for pictures such as DataSpec(channels=3, shape=(32, 32))"
+            )
+        if not all(isinstance(label, str) for label in self.labels) or len({*self.labels}) < len(self.labels):
+            raise DiffkitError(
+                f"the labels of a spec are the names of its classes, each once, but not {str(self.labels)[:60]}; such "
+                f"as labels=('cat', 'dog')"
+            )
+        if not 0 < self.std < inf or not 0 <= self.rate < inf:
+            raise DiffkitError(
+                f"std={self.std} and rate={self.rate} are of no data; give a standard deviation above 0, and samples "
+                f"or frames a second, or 0"
+            )
+
     @property
     def rank(self) -> int:
         """The number of spatial axes."""
@@ -89,6 +122,10 @@ class DataSpec:
         as_tuple: dict[str, Sequence[Any]] = {key: tuple(values[key]) for key in ("shape", "labels")}
         conditions = tuple(ConditionSpec(**one) for one in values.get("conditions", ()))
         return cls(**{**values, **as_tuple, "conditions": conditions})
+
+
+def _sizes(*values: Any) -> bool:
+    return all(isinstance(value, int) and value > 0 for value in values)
 
 
 @runtime_checkable

@@ -89,7 +89,7 @@ def levels_at(lams: Sequence[float], *, like: Tensor) -> list[Level]:
     ratios = [exp(-lam) for lam in lams]
     alphas = [1 / hypot(1, ratio) for ratio in ratios]
     sigmas = [ratio * alpha for ratio, alpha in zip(ratios, alphas, strict=True)]
-    return list(map(Level, alphas, sigmas, lams, torch.tensor(lams, dtype=torch.float64).to(like).unbind()))
+    return list(map(Level, alphas, sigmas, lams, torch.tensor(lams, dtype=like.dtype, device=like.device).unbind()))
 
 
 def derivatives(schedule: Schedule, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -107,6 +107,8 @@ class Model:
         """
         if n < 1:
             raise DiffkitError(f"n={n} is not a number of samples; give 1 or more")
+        if isinstance(label, Sequence | Tensor) and not isinstance(label, str) and len(label) > n:
+            raise DiffkitError(f"{len(label)} labels were given for n={n}; ask for n={len(label)}, or give fewer")
         labels = self.labels(n, label)
         size = self.config.sample.batch_size if batch_size is None else batch_size
         if size < 1:

@@ -115,7 +115,7 @@ def make_trainer(config: DictConfig, model: Model, dataset: Dataset, ranks: Rank
         ema_lengths=config.train.ema_lengths,
         precision=config.precision,
         encoder=model.encoder,
-        augment=build("augment", config.augment) if config.get("augment") is not None else None,
+        augment=build("augment", config.augment, spec=model.spec) if config.get("augment") is not None else None,
         micro_batch=config.train.micro_batch,
         spike=config.train.spike,
         condition_dropout=config.train.condition_dropout,

@@ -5,7 +5,7 @@ import torch
 from diffkit_image import Digits, Flip, ImageFolder
 from sklearn.datasets import load_digits
 
-from diffkit import DiffkitError, build, generator
+from diffkit import DataSpec, DiffkitError, build, generator
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +117,9 @@ def test_flip_always_and_never():
     assert torch.equal(Flip(p=1)(x, generator(0)), x.flip(-1))
     with pytest.raises(DiffkitError, match="from 0 to 1"):
         Flip(p=1.5)
+
+
+def test_sounds_are_not_mirrored():
+    with pytest.raises(DiffkitError, match="augment 'flip': it mirrors left and right, which sounds have none of"):
+        build("augment", "flip", spec=DataSpec(1, (8000,), rate=8000.0))
+    assert build("augment", "flip", spec=DataSpec(1, (4, 8, 8)))

@@ -6,7 +6,7 @@ from math import isfinite, log, sqrt
 import torch
 from torch import Tensor
 
-from diffkit import DiffkitError, Level, StepSampler, Streams, levels_at, scaled, summed
+from diffkit import DiffkitError, Level, StepSampler, Streams, levels_at, summed
 from diffkit.contracts.sampling import Denoise
 from diffkit.contracts.schedule import Schedule
 from diffkit_samplers.runge_kutta import Tableau, bounded
@@ -36,7 +36,7 @@ class Adaptive(StepSampler):
 
     tableau: Tableau
     """The rows of the method; the last is its end, and the slope there the first of the next step."""
-    embedded: Sequence[float]
+    embedded: tuple[float, ...]
     """What the end has more of each slope than the other method's, the slope at the end included."""
     order: int
     """The power of the step's length that the error estimate goes with."""
@@ -67,7 +67,12 @@ class Adaptive(StepSampler):
         """Return ``x``, which is at ``path[0]``, carried to the last level of ``path``."""
         now, goal = path[0], path[-1] if path[-1].sigma else path[-2]
         x0, evaluations = denoiser(x, now, **cond), 1
-        allowed = self._allowed(x, now)
+        atol, axes, root = torch.tensor(self.atol, dtype=x.dtype), tuple(range(1, x.ndim)), sqrt(x[0].numel())
+
+        def allow(x: Tensor, at: Level) -> Tensor:  # the greater of two of these allows what the greater |y| does
+            return torch.add(atol, x.abs(), alpha=self.rtol / (at.alpha + at.sigma))
+
+        allowed = allow(x, now)
         length = (_tau(goal) - _tau(now)) / self.steps
         while now is not goal:
             evaluations += len(self.tableau)
@@ -80,7 +85,8 @@ class Adaptive(StepSampler):
             left = _tau(goal) - _tau(now)
             last = abs(length) >= abs(left)
             length = left if last else length
-            places, error = self._plan(now, goal.ratio if last else _ratio(_tau(now) + length))
+            s_then = goal.ratio if last else _ratio(_tau(now) + length)
+            *places, (_, error) = bounded((*self.tableau, self.embedded), now.ratio, s_then)
             levels = levels_at([-log(place) for place, _ in places], like=now.tensor)
             if last:
                 levels[-1] = goal
@@ -89,22 +95,13 @@ class Adaptive(StepSampler):
                 weights = [level.sigma / now.sigma, *(level.alpha * (1 + place) * v for v in row)]
                 x_then = summed(weights, (x, *estimates))
                 estimates.append(denoiser(x_then, level, **cond))
-            allowed_then = self._allowed(x_then, levels[-1])
-            relative = summed(error, estimates).div_(torch.maximum(allowed, allowed_then).add_(self.atol)).flatten(1)
-            size = torch.linalg.vector_norm(relative, dim=1).max().item() / sqrt(relative.shape[1])
+            allowed_then = allow(x_then, levels[-1])
+            relative = summed(error, estimates).div_(torch.maximum(allowed, allowed_then))
+            size = torch.linalg.vector_norm(relative, dim=axes).max().item() / root
             length *= min(5.0, max(0.2, 0.9 * max(size, 1e-9) ** (-1 / self.order))) if isfinite(size) else 0.2
             if size <= 1:
                 x, x0, now, allowed = x_then, estimates[-1], levels[-1], allowed_then
         return x0 * path[-1].alpha if path[-1].sigma == 0 else x
-
-    def _plan(self, now: Level, s_then: float) -> tuple[list[tuple[float, list[float]]], list[float]]:
-        """Return places and weights of the stages, and the weights of the error, in y."""
-        *places, (_, error) = bounded((*self.tableau, self.embedded), now.ratio, s_then)
-        return places, error
-
-    def _allowed(self, x: Tensor, at: Level) -> Tensor:
-        """Return the error beyond ``atol`` that is allowed, in y, at each value of ``x``."""
-        return scaled(x.abs(), self.rtol / (at.alpha + at.sigma))
 
 
 def _tau(at: Level) -> float:

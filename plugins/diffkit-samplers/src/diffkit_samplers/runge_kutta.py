@@ -7,11 +7,11 @@ the estimates, and so are all stages:
     y_i = (τ_i/τ) y + Σ_j v_ij D_j,        v_i = (τ' - τ) Σ_j a_ij (v_j - e_j)/τ_j.
 """
 
-from collections.abc import Sequence
+from functools import cache
 
 from diffkit_samplers.staged import Number, Stage
 
-Tableau = Sequence[Sequence[float]]
+Tableau = tuple[tuple[float, ...], ...]
 """The rows a_i of a method from its second stage on; the last is the end of the step."""
 
 
@@ -24,15 +24,24 @@ def bounded(tableau: Tableau, s: Number, s_then: Number) -> list[Stage]:
     """Return the places s_i and the weights v_i, in y."""
     clean, clean_then = 1 / (1 + s), 1 / (1 + s_then)  # 1 - τ
     step = clean - clean_then
-    taus, found, places = [1 - clean], [(s, [])], {1.0: s_then}
-    for row in tableau:
-        slopes = [a * step / tau for a, tau in zip(row, taus, strict=False)]
-        weights = [-slope for slope in slopes]
-        for a, slope, (_, earlier) in zip(row, slopes, found, strict=False):
-            if a:
-                weights[: len(earlier)] = [w + slope * v for w, v in zip(weights, earlier, strict=False)]
-        part = round(sum(row), 12)
+    taus, known, found, places = [1 - clean], list[list[Number]]([[]]), list[Stage](), {1.0: s_then}
+    for part, terms in _sparse(tableau):
+        weights: list[Number] = [0.0] * len(known)
+        for j, a in terms:
+            slope = a * step / taus[j]
+            weights[j] = weights[j] - slope
+            for i, earlier in enumerate(known[j]):
+                weights[i] = weights[i] + slope * earlier
         inner = clean - part * step
+        if part not in places:
+            places[part] = (1 - inner) / inner
         taus.append(1 - inner)
-        found.append((places.setdefault(part, (1 - inner) / inner), weights))
-    return found[1:]
+        known.append(weights)
+        found.append((places[part], weights))
+    return found
+
+
+@cache
+def _sparse(tableau: Tableau) -> list[tuple[float, list[tuple[int, float]]]]:
+    """Return of each row the part of the step that it goes, and what is not 0 in it, with its place."""
+    return [(round(sum(row), 12), [(j, a) for j, a in enumerate(row) if a]) for row in tableau]

@@ -102,7 +102,7 @@ class TestAsking:
             "resume",
             "root",
             "train.batch_size",
-            "default 128",
+            "default 96 (recipe=digits, else 128)",
         ):
             assert said in done.stdout
         assert "\x1b" not in done.stdout, "no colours into a pipe"

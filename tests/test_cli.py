@@ -92,9 +92,9 @@ class TestTrain:
 class TestAsking:
     """Commands that only ask compose nothing and import no torch."""
 
-    @pytest.mark.parametrize("word", ["--help", "-h", "help"])
-    def test_help_shows_examples_commands_groups_with_their_choices_and_keys(self, command, word):
-        done = command(word)
+    @pytest.mark.parametrize("words", ["--help", "-h", "help", "net=dit --help"])
+    def test_help_shows_examples_commands_groups_with_their_choices_and_keys(self, command, words):
+        done = command(*words.split())
         assert done.returncode == 0, done.stderr
         for said in (
             "diffkit +schedule=cosine +net=unet",

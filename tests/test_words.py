@@ -88,6 +88,12 @@ def test_flags_and_the_values_after_them_are_told_from_overrides(words, override
     assert split_flags(words) == (overrides, flags)
 
 
+@pytest.mark.parametrize("flag", ["--confg-dir=mine", "--foo"])
+def test_a_flag_there_is_not_is_refused_with_those_there_are(flag):
+    with pytest.raises(DiffkitError, match=rf"no flag '{flag.partition('=')[0]}'.*--multirun.*KEY=VALUE"):
+        split_flags(["net=mlp", flag])
+
+
 @pytest.mark.parametrize("flags", [["-m", "--cfg", "hydra"], ["--multirun", "-c", "job"], ["--info=all", "-m"]])
 def test_flags_that_exclude_each_other_are_refused(flags):
     with pytest.raises(DiffkitError, match="exclude each other; give one of them"):

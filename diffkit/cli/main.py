@@ -73,7 +73,7 @@ def run(words: Sequence[str]) -> int:
         DiffkitError: for a mistake in it.
     """
     first = words[0] if words else ""
-    if first in ("--help", "-h", "help"):
+    if first == "help" or (_trains(first) and {"--help", "-h"} & set(words)):
         from diffkit.cli.help import print_help
 
         print_help()
@@ -83,7 +83,7 @@ def run(words: Sequence[str]) -> int:
 
         print(f"diffkit {diffkit.__version__}")
         return 0
-    if first and "=" not in first and not first.startswith(("-", "+", "~")):
+    if not _trains(first):
         from diffkit import catalog
 
         if first.rpartition(".")[2] not in {entry.name for entry in catalog.entries("command")}:
@@ -103,6 +103,11 @@ def run(words: Sequence[str]) -> int:
         status: int = entry.load()(words[1:])
         return status
     return _train(words)
+
+
+def _trains(first: str) -> bool:
+    """Return whether a command line that begins so is of flags and settings, and names no command."""
+    return not first or "=" in first or first.startswith(("-", "+", "~"))
 
 
 def _train(words: Sequence[str]) -> int:

@@ -14,6 +14,25 @@ from diffkit.kinds import KINDS
 
 GROUPS = frozenset(kind.name for kind in KINDS.values() if kind.group)
 PLAIN = frozenset(field.name for field in fields(Settings))
+FLAGS = frozenset(
+    {
+        "--run",
+        "--multirun",
+        "--cfg",
+        "--resolve",
+        "--package",
+        "--info",
+        "--shell-completion",
+        "--hydra-help",
+        "--config-name",
+        "--config-dir",
+        "--config-path",
+        "--experimental-rerun",
+        "--help",
+        "--version",
+        "--debug",
+    }
+)
 _MODES = {"-r": "--run", "-m": "--multirun", "-c": "--cfg", "-i": "--info", "-sc": "--shell-completion"}
 _WORD = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[A-Za-z_][\w./-]*)(?P<at>@[\w.:-]*)?(?P<value>=.*)?$", re.DOTALL)
 _SPOKEN = re.compile(r"^=(?=.*[^\x00-\x7f]|.*\S .*\S)[^'\"\[\]{}(),$\\=]*$")
@@ -77,7 +96,7 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return ``(overrides, flags)``: Hydra's flags and the values that follow them apart from the rest.
 
     Raises:
-        DiffkitError: for two flags each of which says what to do instead of a run.
+        DiffkitError: for a flag that there is not, and two each of which says what to do instead of a run.
     """
     takes_value = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
     takes_value |= {"--cfg", "-c", "--experimental-rerun"}
@@ -91,7 +110,13 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
                 flags.extend([next(rest, "")])
         else:
             overrides.append(word)
-    given = (flag.partition("=")[0] for flag in flags)
+    given = [flag.partition("=")[0] for flag in flags]
+    for flag in given:
+        if flag.startswith("--") and not any(known.startswith(flag) for known in FLAGS):
+            raise DiffkitError(
+                f"there is no flag '{flag}'{did_you_mean(flag, FLAGS)}; flags: {listing(FLAGS)}; a setting is "
+                f"KEY=VALUE (see diffkit --help)"
+            )
     modes = {_MODES.get(flag, flag) for flag in given} & set(_MODES.values())
     if len(modes) > 1:
         raise DiffkitError(

@@ -3,12 +3,24 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
+from diffkit_schedules import Cosine
 
+from diffkit import DataSpec, build
 from diffkit.testing import check_schedule
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+BLOCKS = PYTHON.findall(README)
+FOLDERS = {"audio": "recordings", "image": "birds/robin", "video": "Videos/cats"}
+"""Where the pages of these plugins have files of the reader's, some of which cannot be read."""
+SPECS = {
+    "audio": DataSpec(1, (16000,), rate=16000.0),
+    "image": DataSpec(3, (16, 16)),
+    "video": DataSpec(1, (8, 16, 16), rate=8.0),
+}
 
 
 def test_the_session_in_python_runs(tmp_path, monkeypatch):
@@ -41,3 +53,19 @@ def test_the_plugin_it_teaches_registers_it():
     exec(next(block for block in BLOCKS if "@hookimpl" in block), names)
     (component,) = names["diffkit_schedules"]()
     assert (component.name, component.target) == ("root", "my_package.root:Root")
+
+
+@pytest.mark.parametrize("plugin", sorted(path.name.removeprefix("diffkit-") for path in (ROOT / "plugins").iterdir()))
+def test_what_a_plugins_page_shows_runs_from_top_to_bottom(plugin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if plugin in FOLDERS:
+        folder, spec = tmp_path / FOLDERS[plugin], SPECS[plugin]
+        folder.mkdir(parents=True)
+        build("modality", plugin, spec=spec).save(torch.rand(spec.channels, *spec.shape), folder / "first", spec)
+        (folder / "last.gif").write_bytes(b"GIF")
+    names: dict[str, object] = {"Mine": Cosine}  # a class of the reader's
+    blocks = PYTHON.findall((ROOT / "plugins" / f"diffkit-{plugin}" / "README.md").read_text(encoding="utf-8"))
+    for block in blocks:
+        exec(block.replace("range(400)", "range(4)"), names)
+    assert blocks or plugin == "report"

@@ -1,6 +1,7 @@
 """A run that is tracked, and gone on with, through the command's own words."""
 
 import csv
+import sys
 
 import pytest
 
@@ -21,7 +22,18 @@ WORDS = ("recipe=spirals", "train.steps=4", "train.log_every=1", "sample.n=2", "
 )
 def test_trackers_are_chosen_with_their_options(words):
     chosen = dict(diffkit.compose("recipe=spirals", *words).tracker)
+    for needed in ("tensorboard", "wandb", "mlflow"):
+        if needed in str(chosen):
+            pytest.importorskip(needed)
     assert diffkit.build("tracker", chosen) is not None
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
+def test_a_tracker_whose_package_is_missing_is_refused_before_there_is_a_run(name, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(diffkit.DiffkitError, match=rf"pip install 'diffkit-trackers\[{name}\]'"):
+        diffkit.train(*WORDS, f"out={tmp_path / 'runs'}", f"tracker={name}")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_goes_on_is_tracked_in_the_same_places_without_secrets(tmp_path, monkeypatch):

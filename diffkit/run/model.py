@@ -105,7 +105,7 @@ class Model:
         Raises:
             DiffkitError: for a label the run does not have, or a name that is not installed.
         """
-        if n < 1:
+        if not isinstance(n, int) or n < 1:
             raise DiffkitError(f"n={n} is not a number of samples; give 1 or more")
         if isinstance(label, Sequence | Tensor) and not isinstance(label, str) and len(label) > n:
             raise DiffkitError(f"{len(label)} labels were given for n={n}; ask for n={len(label)}, or give fewer")

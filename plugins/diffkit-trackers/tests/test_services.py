@@ -172,12 +172,13 @@ def test_a_damaged_note_of_the_place_is_said_with_what_to_type(wandb, folder):
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
-def test_a_package_that_is_not_installed_is_said_with_what_to_type(name, folder, monkeypatch):
+def test_a_package_that_is_not_installed_is_said_before_there_is_a_run(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
-    tracker = build("tracker", name)
-    with pytest.raises(DiffkitError, match=rf"tracker={name} needs .*pip install 'diffkit-trackers\[{name}\]'"):
-        tracker.start(folder, {})
-    tracker.close()
+    with pytest.raises(
+        DiffkitError,
+        match=rf"tracker '{name}': the package {name} is not installed .*pip install 'diffkit-trackers\[{name}\]'",
+    ):
+        build("tracker", name)
 
 
 def test_several_are_told_everything_and_their_options(mlflow, wandb, live):

@@ -33,11 +33,11 @@ class MLflow:
 
     def __init__(self, uri: str | None = None, experiment: str = "diffkit") -> None:
         self.uri, self.experiment = uri, experiment
+        self._mlflow = needed("mlflow")
         self._client: Any = None
 
     def start(self, folder: Path, config: Mapping[str, Any]) -> None:
         """Begin the run there, or go on with it."""
-        self._mlflow = needed("mlflow")
         self._place = Place(folder / "mlflow.json")
         try:
             client = self._mlflow.MlflowClient(tracking_uri=self.uri)

@@ -18,6 +18,5 @@ def needed(module: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise DiffkitError(
-            f"tracker={package} needs the package {package}, which is not installed ({error}); "
-            f"pip install 'diffkit-trackers[{package}]'"
+            f"the package {package} is not installed ({error}); pip install 'diffkit-trackers[{package}]'"
         ) from error

@@ -18,13 +18,16 @@ class TensorBoard:
     writes again, and TensorBoard forgets what it had from there on.
     """
 
-    def start(self, folder: Path, config: Mapping[str, Any]) -> None:
-        """Open an event file of its own; those of earlier starts stay."""
+    def __init__(self) -> None:
         self._events = needed("tensorboard.compat.proto.event_pb2")
         self._summaries = needed("tensorboard.compat.proto.summary_pb2")
-        tensors = needed("tensorboard.compat.proto.tensor_pb2")
+        self._tensors = needed("tensorboard.compat.proto.tensor_pb2")
+        self._writers = needed("tensorboard.summary.writer.event_file_writer")
+
+    def start(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Open an event file of its own; those of earlier starts stay."""
         try:
-            self._writer = needed("tensorboard.summary.writer.event_file_writer").EventFileWriter(
+            self._writer = self._writers.EventFileWriter(
                 str(folder / "tensorboard"), filename_suffix=f".{time.time_ns()}"
             )
         except OSError as error:
@@ -33,7 +36,9 @@ class TensorBoard:
         self._config = self._summaries.Summary.Value(
             tag="config",
             metadata=self._summaries.SummaryMetadata(plugin_data={"plugin_name": "text"}),
-            tensor=tensors.TensorProto(dtype="DT_STRING", string_val=[_markdown(config).encode()], tensor_shape={}),
+            tensor=self._tensors.TensorProto(
+                dtype="DT_STRING", string_val=[_markdown(config).encode()], tensor_shape={}
+            ),
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

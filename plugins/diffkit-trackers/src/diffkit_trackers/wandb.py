@@ -36,11 +36,11 @@ class WandB:
         if mode not in (None, "online", "offline"):
             raise DiffkitError(f"mode={mode} is unknown; give online or offline")
         self.project, self.entity, self.title, self.mode = project, entity, title, mode
+        self._wandb = needed("wandb")
         self._run: Any = None
 
     def start(self, folder: Path, config: Mapping[str, Any]) -> None:
         """Begin the run there, or go on with it."""
-        self._wandb = needed("wandb")
         self._place = Place(folder / "wandb.json")
         if self._place.id is None:
             self._place.begin(uuid.uuid4().hex[:12])

@@ -88,7 +88,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """A random change of training items that leaves them plausible.
+    """A random change of training items that leaves them plausible; its constructor may ask for the data's ``spec``.
 
     It is given a batch in parts. What becomes of an item depends on it, on its place in its part, and on what is drawn;
     how much is drawn depends on the shape of the part alone. So ranks that share one draw the same.

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from diffkit.errors import DiffkitError
 
-Kind = Literal["classes", "values", "sequence", "map"]
-KINDS: tuple[str, ...] = get_args(Kind)
+ConditionKind = Literal["classes", "values", "sequence", "map"]
+CONDITIONS: tuple[str, ...] = get_args(ConditionKind)
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,17 @@ class ConditionSpec:
     """
 
     name: str
-    kind: Kind
+    kind: ConditionKind
     size: int
     length: int = 1
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.name, str) and self.name.isidentifier() and self.kind in KINDS):
+        if not (isinstance(self.name, str) and self.name.isidentifier() and self.kind in CONDITIONS):
             raise DiffkitError(
                 f"a condition {self.name!r} of kind {self.kind!r} is none; give a name that Python can use, and one of "
-                f"the kinds {', '.join(KINDS)}"
+                f"the kinds {', '.join(CONDITIONS)}"
             )
-        if not _sizes(self.size, self.length):
+        if not _are_sizes(self.size, self.length):
             raise DiffkitError(
                 f"condition '{self.name}' has size={self.size} and length={self.length}; give whole numbers above 0"
             )
@@ -81,7 +81,7 @@ class DataSpec:
     outputs: int = 1
 
     def __post_init__(self) -> None:
-        if not _sizes(self.channels, self.outputs, *self.shape):
+        if not _are_sizes(self.channels, self.outputs, *self.shape):
             raise DiffkitError(
                 f"channels={self.channels}, shape={str(self.shape)[:60]} and outputs={self.outputs} are of no data; "
                 f"give whole numbers above 0, for pictures such as DataSpec(channels=3, shape=(32, 32))"
@@ -124,7 +124,7 @@ class DataSpec:
         return cls(**{**values, **as_tuple, "conditions": conditions})
 
 
-def _sizes(*values: Any) -> bool:
+def _are_sizes(*values: Any) -> bool:
     return all(isinstance(value, int) and value > 0 for value in values)
 
 

@@ -88,6 +88,11 @@ def test_flags_and_the_values_after_them_are_told_from_overrides(words, override
     assert split_flags(words) == (overrides, flags)
 
 
+def test_a_folder_for_the_run_is_out():
+    with pytest.raises(DiffkitError, match=r"'hydra.run.dir=x' moves nothing.*out=FOLDER"):
+        normalise(["hydra.run.dir=x"])
+
+
 @pytest.mark.parametrize("flag", ["--confg-dir=mine", "--foo"])
 def test_a_flag_there_is_not_is_refused_with_those_there_are(flag):
     with pytest.raises(DiffkitError, match=rf"no flag '{flag.partition('=')[0]}'.*--multirun.*KEY=VALUE"):

@@ -63,6 +63,8 @@ def _normalise(word: str, known: frozenset[str]) -> str:
         return word
     sign, key, value = match["sign"] or "", match["key"], match["value"] or ""
     top = re.split(r"[./]", key, maxsplit=1)[0]
+    if key == "hydra.run.dir":
+        raise DiffkitError(f"'{word}' moves nothing, as a run names its folder by its time; say where: out=FOLDER")
     if value == "" and sign != "~" and key in known:
         raise DiffkitError(f"'{word}' has no value; give it one: {key}=VALUE (see diffkit --help)")
     if value == "" and sign != "~":

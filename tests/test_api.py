@@ -77,6 +77,14 @@ class TestSample:
         with pytest.raises(DiffkitError, match=r"3 labels were given for n=2; ask for n=3"):
             model.sample(2, label=[0, 1, 0])
 
+    def test_takes_a_label_as_a_tensor_of_one_number(self, model):
+        assert torch.equal(model.sample(2, seed=0, label=torch.tensor(1)), model.sample(2, seed=0, label=1))
+
+    @pytest.mark.parametrize("n", [0, -1, 2.5, "2"])
+    def test_refuses_a_number_of_samples_that_is_none(self, model, n):
+        with pytest.raises(DiffkitError, match=rf"n={n} is not a number of samples"):
+            model.sample(n)
+
     @pytest.mark.parametrize("label", [2, -1, "up", [0, 5], torch.tensor([7]), 1.5, [], {"a": 1}, [[0]], True])
     def test_refuses_a_label_there_is_not(self, model, label):
         with pytest.raises(DiffkitError, match="label"):

@@ -23,7 +23,7 @@ from diffkit import ConditionSpec, DataSpec, DiffkitError
         ({"rate": math.inf}, "rate=inf"),
     ],
 )
-def test_others_are_refused_with_what_to_give(given, said):
+def test_a_spec_of_no_data_is_refused_with_what_to_give(given, said):
     with pytest.raises(DiffkitError, match=said):
         DataSpec(**{"channels": 1, "shape": (8, 8), **given})
 
@@ -37,7 +37,7 @@ def test_others_are_refused_with_what_to_give(given, said):
         ({"kind": "sequence", "length": 0}, "length=0"),
     ],
 )
-def test_nor_are_conditions_that_are_none(given, said):
+def test_a_condition_that_is_none_is_refused_with_what_to_give(given, said):
     with pytest.raises(DiffkitError, match=said):
         ConditionSpec(**{"name": "caption", "kind": "values", "size": 4, **given})
 

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -20,11 +21,10 @@ WORDS = ("recipe=spirals", "train.steps=4", "train.log_every=1", "sample.n=2", "
     ],
     ids=lambda words: words[0].partition("=")[2],
 )
-def test_trackers_are_chosen_with_their_options(words):
+def test_trackers_are_chosen_with_their_options(words, monkeypatch):
     chosen = dict(diffkit.compose("recipe=spirals", *words).tracker)
-    for needed in ("tensorboard", "wandb", "mlflow"):
-        if needed in str(chosen):
-            pytest.importorskip(needed)
+    for service in ("wandb", "mlflow"):  # no more than there have to be
+        monkeypatch.setitem(sys.modules, service, ModuleType(service))
     assert diffkit.build("tracker", chosen) is not None
 
 

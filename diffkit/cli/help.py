@@ -11,9 +11,6 @@ from diffkit.config.settings import Sample, Settings, Train
 from diffkit.kinds import KINDS
 from diffkit.paths import CONF
 
-DEFAULT = "digits"
-"""The recipe where none is chosen, see conf/config.yaml."""
-
 EXAMPLES = (
     ("diffkit", "the default recipe: train on real digits, write samples"),
     ("diffkit +schedule=cosine +net=unet", "compose by name"),
@@ -42,19 +39,24 @@ def print_help() -> None:
     keys = {name: value for name, value in vars(Settings()).items() if name not in ("train", "sample")}
     for prefix, part in (("train", Train()), ("sample", Sample())):
         keys |= {f"{prefix}.{name}": value for name, value in vars(part).items()}
-    set_by_recipe = _of_recipe(DEFAULT)
-    for name, value in keys.items():
-        taken = set_by_recipe.get(name, value)
-        elsewhere = f" (recipe={DEFAULT}, else {_shown(value)})" if name in set_by_recipe else ""
-        keys[name] = f"default {_shown(taken)}{elsewhere}"
-    _print("keys", list(keys.items()), console)
+    recipe, changed = _default_recipe()
+    shown = {
+        name: f"default {_shown(changed[name])} (recipe={recipe}, else {_shown(value)})"
+        if name in changed
+        else f"default {_shown(value)}"
+        for name, value in keys.items()
+    }
+    _print("keys", list(shown.items()), console)
     console.print("options of a component: diffkit plugins info NAME; traceback of an error: --debug")
 
 
-def _of_recipe(name: str) -> dict[str, Any]:
-    """Return the plain keys that a recipe sets."""
+def _default_recipe() -> tuple[str, dict[str, Any]]:
+    """Return the recipe where none is chosen, and the plain keys that it sets."""
+    chosen = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    name = next(one["recipe"] for one in chosen if isinstance(one, dict) and "recipe" in one)
     recipe = yaml.safe_load((CONF / "recipe" / f"{name}.yaml").read_text(encoding="utf-8"))
-    return {f"{part}.{key}": value for part in ("train", "sample") for key, value in recipe.get(part, {}).items()}
+    parts = ("train", "sample")
+    return name, {f"{part}.{key}": value for part in parts for key, value in recipe.get(part, {}).items()}
 
 
 def _shown(value: Any) -> str:

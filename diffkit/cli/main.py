@@ -30,16 +30,13 @@ def main() -> None:
         status = INTERRUPTED
     except BrokenPipeError:
         status = 0
-    except (DiffkitError, OSError, MemoryError, RuntimeError) as error:
-        full = isinstance(error, MemoryError) or "memory" in str(error)  # of a GPU's, torch says it by a RuntimeError
-        if debug or (isinstance(error, RuntimeError) and not full):
-            _lay(error)
-            raise
-        print(f"diffkit: {_said(error)}", file=sys.stderr)
-        status = USER_ERROR
     except Exception as error:
-        _lay(error)
-        raise
+        said = None if debug else _said(error)
+        if said is None:
+            _name_plugin(error)
+            raise
+        print(f"diffkit: {said}", file=sys.stderr)
+        status = USER_ERROR
     try:
         sys.stdout.flush()
     except OSError:  # nobody reads on, or the disk is full: nothing more can be said there
@@ -47,7 +44,7 @@ def main() -> None:
     sys.exit(status)
 
 
-def _lay(error: Exception) -> None:
+def _name_plugin(error: Exception) -> None:
     """Say below the traceback of a bug whose it is, where a plugin's code was the last to run before it."""
     from diffkit.plugins import behind
 
@@ -56,14 +53,18 @@ def _lay(error: Exception) -> None:
         error.add_note(f"diffkit: this happened in {plugin.package} {plugin.version}; tell whoever makes that package")
 
 
-def _said(error: Exception) -> str:
+def _said(error: Exception) -> str | None:
+    """Return the sentence that an error is told by, or none for a bug."""
     if isinstance(error, DiffkitError):
         return str(error)
-    if not isinstance(error, OSError):
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror or error}{where} (diffkit … --debug shows where)"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):  # a GPU's
         return (
             "out of memory; lower train.batch_size or train.micro_batch, or sample.batch_size; what was saved is kept"
         )
-    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''} (diffkit … --debug shows where)"
+    return None
 
 
 def run(words: Sequence[str]) -> int:

@@ -83,8 +83,8 @@ class DataSpec:
     def __post_init__(self) -> None:
         if not _are_sizes(self.channels, self.outputs, *self.shape):
             raise DiffkitError(
-                f"channels={self.channels}, shape={str(self.shape)[:60]} and outputs={self.outputs} are of no data; "
-                f"give whole numbers above 0, for pictures such as DataSpec(channels=3, shape=(32, 32))"
+                f"channels={self.channels!r}, shape={str(self.shape)[:60]} and outputs={self.outputs!r} are of no "
+                f"data; give whole numbers above 0, for pictures such as DataSpec(channels=3, shape=(32, 32))"
             )
         if not all(isinstance(label, str) for label in self.labels) or len({*self.labels}) < len(self.labels):
             raise DiffkitError(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, SupportsIndex, cast
 
 import torch
 from torch import Tensor, nn
@@ -105,10 +105,11 @@ class Model:
         Raises:
             DiffkitError: for a label the run does not have, or a name that is not installed.
         """
-        if not isinstance(n, int) or n < 1:
+        if not isinstance(n, SupportsIndex) or n < 1:
             raise DiffkitError(f"n={n} is not a number of samples; give 1 or more")
-        if isinstance(label, Sequence | Tensor) and not isinstance(label, str) and len(label) > n:
-            raise DiffkitError(f"{len(label)} labels were given for n={n}; ask for n={len(label)}, or give fewer")
+        several = len(_listed(label))
+        if several > n:
+            raise DiffkitError(f"{several} labels were given for n={n}; ask for n={several}, or give fewer")
         labels = self.labels(n, label)
         size = self.config.sample.batch_size if batch_size is None else batch_size
         if size < 1:
@@ -179,9 +180,7 @@ class Model:
         names = self.latent.labels
         if label is None:
             return [i % len(names) for i in range(n)] if names else [0] * n
-        if isinstance(label, Tensor):
-            label = label.tolist()
-        given = list(label) if isinstance(label, Sequence) and not isinstance(label, str) else [label]
+        given = _listed(label)
         if not given:
             raise DiffkitError("the list of labels is empty; give at least one, or leave sample.label out")
         found = [self._label(one) for one in given]
@@ -200,6 +199,13 @@ class Model:
             f"label {label} is not one of the {len(names)} of this run{did_you_mean(str(label), names)}; "
             f"its labels: {shown} (or an index from 0 to {len(names) - 1})"
         )
+
+
+def _listed(label: Labels) -> list[Any]:
+    """Return one label, or several, as a list."""
+    if isinstance(label, Tensor):
+        label = label.tolist()
+    return list(label) if isinstance(label, Sequence) and not isinstance(label, str) else [label]
 
 
 def device_of(name: str) -> torch.device:

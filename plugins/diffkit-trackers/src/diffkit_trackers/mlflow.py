@@ -29,6 +29,9 @@ class MLflow:
         uri: the store: a server's address, or ``sqlite:///mlflow.db``; MLflow's own choice, such as
             ``MLFLOW_TRACKING_URI`` of the environment, where none is given.
         experiment: the name of the experiment.
+
+    Raises:
+        DiffkitError: where MLflow is not installed.
     """
 
     def __init__(self, uri: str | None = None, experiment: str = "diffkit") -> None:

@@ -16,6 +16,9 @@ class TensorBoard:
 
     Look at all runs with ``tensorboard --logdir runs``. A run that goes on, or goes back, says from which step it
     writes again, and TensorBoard forgets what it had from there on.
+
+    Raises:
+        DiffkitError: where TensorBoard is not installed.
     """
 
     def __init__(self) -> None:

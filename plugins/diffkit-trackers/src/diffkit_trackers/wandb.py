@@ -24,6 +24,9 @@ class WandB:
         title: the run's name there; that of its folder where none is given.
         mode: ``offline`` keeps everything in ``wandb/`` in the run's folder, for ``wandb sync`` later; where none is
             given, the environment's ``WANDB_MODE`` says it.
+
+    Raises:
+        DiffkitError: for another mode, or where wandb is not installed.
     """
 
     def __init__(

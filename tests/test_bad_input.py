@@ -543,6 +543,12 @@ def diffkit_datasets():
     assert not (tmp_path / "runs").exists()
 
 
+def test_an_augmentation_that_does_not_suit_the_data_is_said_before_anything_is_written(tmp_path):
+    with pytest.raises(DiffkitError, match="augment 'flip': it mirrors left and right"):
+        train(*QUICK, f"out={tmp_path / 'runs'}", "augment=flip")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_kind_that_is_not_there_is_answered_with_those_that_are():
     with pytest.raises(DiffkitError, match=r"no kind 'schedul' \(did you mean 'schedule'\?\); kinds: .*sampler"):
         build("schedul", "root")

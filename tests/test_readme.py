@@ -59,6 +59,8 @@ def test_the_plugin_it_teaches_registers_it():
 def test_what_a_plugins_page_shows_runs_from_top_to_bottom(plugin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    if plugin == "trackers":
+        pytest.importorskip("tensorboard", reason="the tracker that the page shows has an extra of its own")
     if plugin in FOLDERS:
         folder, spec = tmp_path / FOLDERS[plugin], SPECS[plugin]
         folder.mkdir(parents=True)

@@ -57,6 +57,21 @@ def test_the_pairs_have_their_orders_in_steps_of_given_length(name):
 
 
 @pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("option", ["rtol", "atol"])
+def test_either_tolerance_alone_saves_evaluations(name, option):
+    """What it allows is added to what the other does, which is next to nothing here."""
+    pair, _ = PAIRS[name]
+
+    def evaluations(**tolerance):
+        denoiser = MixtureDenoiser(MIXTURE, SCHEDULES[1])
+        nodes = path(SCHEDULES[1], 20)
+        pair(**{"rtol": 1e-7, "atol": 1e-7, **tolerance}).integrate(denoiser, nodes[0].alpha * start(), nodes)
+        return denoiser.evaluations
+
+    assert 2 * evaluations(**{option: 1e-3}) < evaluations()
+
+
+@pytest.mark.parametrize("name", PAIRS)
 def test_the_error_estimate_falls_with_the_power_that_the_control_of_steps_supposes(name):
     pair, _ = PAIRS[name]
 

@@ -1,5 +1,7 @@
 """``diffkit calibrate`` and ``diffkit.keep``: a run's own way of sampling, found and kept."""
 
+import re
+
 import pytest
 import yaml
 
@@ -10,8 +12,8 @@ from diffkit import DiffkitError
 def test_calibrate_keeps_what_it_found_and_sample_uses_it(command, trained):
     done = command("calibrate", trained, "sampler.steps=6")
     assert done.returncode == 0, done.stderr
-    assert "calibrate 718/718" in done.stdout
-    assert "after 718 evaluations" in done.stdout
+    assert re.search(r"calibrate \d+/1222 ", done.stdout)
+    assert 1100 < int(re.search(r"after (\d+) evaluations", done.stdout)[1]) <= 1222
     kept = yaml.safe_load((trained / "config.yaml").read_text())
     assert (kept["sampler"]["name"], kept["sampler"]["steps"], kept["grid"]["name"]) == ("exp_adams", 6, "explicit")
     assert [row[0] for row in kept["sampler"]["fitted"]] == pytest.approx(kept["grid"]["lams"], abs=1e-6)

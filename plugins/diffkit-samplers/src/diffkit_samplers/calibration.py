@@ -1,22 +1,23 @@
 """Calibration: the grid and the weights of ``exp_adams`` that a model's own trajectories ask for.
 
 A pilot follows a few samples in hundreds of small steps. Grids of few steps are then walked along it, their weights
-fitted on the way to one half of the samples (see :mod:`diffkit_samplers.fitting`), and judged by how near to the
-pilot's end the other half ends: some grids that need no calibration, and some that spread the error of a fitted step,
-as the pilot's own points show it without an evaluation, evenly. The best is mixed with its runners-up as long as that
-brings it nearer. What was found is fitted once more, to all samples.
+fitted on the way to three quarters of the samples (see :mod:`diffkit_samplers.fitting`), and judged by how near to the
+pilot's end the others end: some grids that need no calibration, and some that spread the error of a fitted step, as the
+pilot's own points show it without an evaluation, evenly. Weights and levels of the best are led nearer to the end by
+gradients (see :mod:`diffkit_samplers.descent`), and the same samples judge that, too.
 
 Even spreading of a local error is de Boor, "Good Approximation by Splines with Variable Knots" (1973).
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from diffkit import DiffkitError, generator
+from diffkit import DiffkitError
 from diffkit.contracts.sampling import Denoise, Grid
+from diffkit_samplers import descent
+from diffkit_samplers.descent import Descent, descend
 from diffkit_samplers.exp_adams import ExpAdams
 from diffkit_samplers.fitting import LOOKS, fit, walk
 from diffkit_samplers.grids.explicit import ExplicitGrid
@@ -25,20 +26,17 @@ from diffkit_samplers.grids.loglinear import LogLinearGrid
 from diffkit_samplers.grids.rational import RationalGrid
 from diffkit_samplers.pilot import Pilot
 
-ORDER, RIDGE = 4, 0.03
-RIDGES = (0.01, 0.1, 1.0, float("inf"))
-"""What is tried besides, at the end: the last leaves the weights as they are."""
+ORDER = 4
 SHARES = (1.0, 0.3, 0.1, 0.03)
 """Below which σ/α, relative to the scale, an error is taken to reach the end; most data is thinner than it is wide."""
 ROUNDS, HELD, GLANCE = 8, 1e-3, 2**12
-MIXED, MIXTURES = 4, 36
 PILOT = 400
-VALUES, FEWEST, MOST = 4096, 32, 64
+VALUES, FEWEST, MOST = 4096, 32, 256
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found: sampler and grid, the error at the end (root mean square, mean over samples), the calls spent.
+    """What was found: sampler and grid, and the error at the end (root mean square, mean over samples).
 
     The error is that of samples that the weights were not fitted to.
     """
@@ -46,25 +44,19 @@ class Calibration:
     sampler: ExpAdams
     grid: ExplicitGrid
     error: float
-    evaluations: int
-
-
-class _Try(NamedTuple):
-    error: float
-    ridge: float
-    place: Tensor
 
 
 def samples(size: int) -> int:
-    """Return how many samples of ``size`` values calibrate well: 32 to 64, the fewer the larger they are."""
+    """Return how many samples of ``size`` values calibrate well: 32 to 256, the fewer the larger they are."""
     return min(MOST, max(FEWEST, VALUES // size))
 
 
 def cost(steps: int, pilot_steps: int = PILOT) -> int:
-    """Return how many evaluations of the denoiser :func:`calibrate` takes."""
-    return pilot_steps + steps * (len(_grids(1.0)) + len(SHARES) + MIXTURES + len(RIDGES) + 1)
+    """Return how many evaluations of the denoiser :func:`calibrate` takes, at most."""
+    return pilot_steps + steps * (len(_grids(1.0)) + len(SHARES)) + descent.cost(steps)
 
 
+@torch.no_grad()
 def calibrate(
     denoiser: Denoise, noise: Tensor, *, steps: int, scale: float, pilot_steps: int = PILOT, **cond: Tensor
 ) -> Calibration:
@@ -86,13 +78,13 @@ def calibrate(
         raise DiffkitError(f"steps={steps} cannot be calibrated; give 1 to {pilot_steps // 4}, such as steps=20")
     if len(noise) < 2:
         raise DiffkitError("one sample is fitted and nothing judges the fit; give 2 or more, such as 32")
-    half = (len(noise) + 1) // 2
+    kept = len(noise) - -(-len(noise) // 4)
     pilot = Pilot.follow(denoiser, noise, pilot_steps, scale, cond)
     sampler = ExpAdams(steps, min(ORDER, steps), scale)
 
-    def tried(place: Tensor, ridge: float = RIDGE) -> _Try:
-        way = walk(denoiser, pilot, pilot.lams(place), sampler, ridge=ridge, fitted=slice(half), cond=cond)
-        return _Try(way.missed[half:].mean().item(), ridge, place)
+    def walked(place: Tensor) -> Descent:
+        way = walk(denoiser, pilot, pilot.lams(place), sampler, fitted=slice(kept), cond=cond)
+        return Descent(way.rows, way.missed[kept:].mean().item())
 
     def places(grid: Grid) -> Tensor:
         found = pilot.places(denoiser.schedule.lam(grid(denoiser.schedule, steps)))
@@ -101,21 +93,13 @@ def calibrate(
 
     candidates = [places(grid) for grid in _grids(scale)]
     candidates += [_spread(pilot, steps, share * scale) for share in SHARES]
-    best, *others = sorted(map(tried, candidates), key=_error)
-    random = generator("calibrate")
-    for _ in range(MIXTURES):
-        share = torch.rand(MIXED, generator=random, dtype=torch.float64)
-        share[0] += 1
-        mixed = share / share.sum() @ torch.stack([row.place for row in (best, *others[: MIXED - 1])])
-        best = min(best, tried(mixed), key=_error)
-    best = min(best, *(tried(best.place, ridge) for ridge in RIDGES), key=_error)
-    lams = pilot.lams(best.place)
-    rows = walk(denoiser, pilot, lams, sampler, ridge=best.ridge, fitted=slice(None), cond=cond).rows
-    found = ExpAdams(steps, sampler.order, scale, rows)
-    return Calibration(found, ExplicitGrid(lams=lams.tolist()), best.error, cost(steps, pilot_steps))
+    start = min(map(walked, candidates), key=_error)
+    found = descend(denoiser, pilot, start, scale, fitted=slice(kept), judges=slice(kept, None), cond=cond)
+    sampler = ExpAdams(steps, sampler.order, scale, found.rows)
+    return Calibration(sampler, ExplicitGrid(lams=[row[0] for row in found.rows]), found.error)
 
 
-def _error(one: _Try) -> float:
+def _error(one: Descent) -> float:
     return one.error
 
 

@@ -25,7 +25,6 @@ class _Watched:
         return self.denoiser(x, at, **cond)
 
 
-@torch.no_grad()
 def calibrate_run(words: Sequence[str]) -> int:
     """Calibrate ``exp_adams`` to a run at its number of steps, or at ``sampler.steps=N``, and keep what was found."""
     if not words or "=" in words[0]:
@@ -47,6 +46,6 @@ def calibrate_run(words: Sequence[str]) -> int:
     grid = {"name": "explicit", "lams": found.grid.values.tolist()}
     diffkit.keep(run, sampler={"name": "exp_adams", **options}, grid=grid)
     print(f"kept     sampler=exp_adams sampler.steps={found.sampler.steps}, with its own weights and grid")
-    print(f"error    {found.error:.2g} (root mean square) after {found.evaluations} evaluations of {n} trajectories")
+    print(f"error    {found.error:.2g} (root mean square) after {watched.evaluations} evaluations of {n} trajectories")
     print(f"next     diffkit sample {run} sample.n=64")
     return 0

@@ -21,7 +21,7 @@ from diffkit_samplers.pilot import ENOUGH, Pilot, thinned
 
 LOOKS = 6
 """How many estimates a fitted step looks at: those of a predictor of order 4, of its corrector, and one more."""
-PASSES, FLOOR = 2, 1e-2
+RIDGE, PASSES, FLOOR = 0.03, 2, 1e-2
 
 
 class Walk(NamedTuple):
@@ -37,7 +37,6 @@ def walk(
     lams: Tensor,
     sampler: ExpAdams,
     *,
-    ridge: float,
     fitted: slice,
     cond: dict[str, Tensor],
 ) -> Walk:
@@ -48,7 +47,6 @@ def walk(
         pilot: its trajectories.
         lams: λ of the noisy levels, float64 on the host.
         sampler: its own weights are what the fit starts from.
-        ridge: how strongly it is held there, see :func:`fit`.
         fitted: the samples that are looked at.
         cond: conditions for the denoiser.
     """
@@ -59,10 +57,9 @@ def walk(
         own = [plan.terms[0] * now.alpha / then.alpha, *(weight / then.alpha for weight in plan.terms[1:])]
         weights = torch.tensor((own + [0.0] * LOOKS)[: len(known) + 1], dtype=torch.float64)
         goal = pilot.at(then.lam)
-        if ridge < float("inf"):
-            seen = torch.stack([thinned(point, pilot.every) for point in (z, *known)])
-            missed = goal - torch.einsum("k,k...->...", weights.to(seen), seen)
-            weights += fit(seen[:, fitted], missed[fitted], ridge)[0]
+        seen = torch.stack([thinned(point, pilot.every) for point in (z, *known)])
+        missed = goal - torch.einsum("k,k...->...", weights.to(seen), seen)
+        weights += fit(seen[:, fitted], missed[fitted], RIDGE)[0]
         z = summed(weights.tolist(), (z, *known))
         rows.append([now.lam, *weights.tolist()])
     return Walk(rows, (thinned(z, pilot.every) - goal).square().mean(1).sqrt())

@@ -228,3 +228,12 @@ def test_more_steps_than_a_pilot_can_judge_are_refused():
     noise = torch.randn(2, 2, dtype=torch.float64)
     with pytest.raises(DiffkitError, match="steps=30"):
         calibrate(MixtureDenoiser(MIXTURES["soft3"], EDM), noise, steps=30, scale=0.6, pilot_steps=60)
+
+
+def test_a_model_whose_estimates_are_not_finite_is_refused():
+    class Broken(MixtureDenoiser):
+        def __call__(self, *args, **cond):
+            return super().__call__(*args, **cond) * math.nan
+
+    with pytest.raises(DiffkitError, match="NaN or infinity"):
+        calibrate(Broken(MIXTURES["soft3"], EDM), torch.randn(4, 2).double(), steps=5, scale=0.6, pilot_steps=60)

@@ -72,7 +72,8 @@ def calibrate(
         cond: conditions for the denoiser, each ``(batch, ...)``.
 
     Raises:
-        DiffkitError: where the pilot is not much finer than what it is to judge, or nothing is left to judge by.
+        DiffkitError: where the pilot is not much finer than what it is to judge, nothing is left to judge by, or the
+            model's estimates are not finite.
     """
     if not 1 <= steps <= pilot_steps // 4:
         raise DiffkitError(f"steps={steps} cannot be calibrated; give 1 to {pilot_steps // 4}, such as steps=20")
@@ -80,6 +81,11 @@ def calibrate(
         raise DiffkitError("one sample is fitted and nothing judges the fit; give 2 or more, such as 32")
     kept = len(noise) - -(-len(noise) // 4)
     pilot = Pilot.follow(denoiser, noise, pilot_steps, scale, cond)
+    if not pilot.z[-1].isfinite().all():
+        raise DiffkitError(
+            "the model's own trajectories end in NaN or infinity, so that there is nothing to calibrate to; see what "
+            "it draws: diffkit sample RUN"
+        )
     sampler = ExpAdams(steps, min(ORDER, steps), scale)
 
     def walked(place: Tensor) -> Descent:

@@ -23,9 +23,10 @@ from diffkit_samplers.pilot import Pilot, thinned
 
 LOOKS, GLANCES = 60, 4
 """How often the end and its gradient are looked at, and how often meanwhile the samples that judge are."""
-SHIFT, TINY = 0.03, 1e-36
-"""How far above a level in noise, in λ, the second evaluation is that tells how an estimate depends on the level.
-The square of a distance, below which it is one and has no gradient, as the root of 0 has none."""
+SHIFT = 0.03
+"""How far above a level in noise, in λ, the second evaluation is that tells how an estimate depends on the level."""
+TINY = 1e-36
+"""The square of a distance that nothing is told from: the root of 0 has no gradient."""
 
 
 class Descent(NamedTuple):
@@ -111,10 +112,10 @@ class Course:
     between levels, the last of which is that to the pilot's last level, the logarithms change relative to each other:
     the first level stays, and none goes beyond the pilot's.
 
-    A number of θ that is 1 moves the end about as far as it is off: a descent is as fast as what it changes is alike.
-    So changes are taken that move a step by one length whichever way, on the way that starts the descent; and by more
-    at much noise, where s = σ/α: on the way to clean data it shrinks by 1/√(1 + (s/c)²), as across Gaussian data of
-    standard deviation c.
+    A number of θ that is 1 moves the end about as far as it is off, whichever it is, since a descent is slow where some
+    do much more than others. So changes move a step by one length, whichever way, on the way that starts the descent,
+    and by √(1 + (s/c)²) as much where the step ends at s = σ/α: an error there shrinks by that on the way to clean
+    data, as across Gaussian data of standard deviation c.
 
     Args:
         denoiser: the model.

@@ -42,7 +42,7 @@ from diffkit_schedules import EDM, Linear
 from torch import Tensor
 
 import diffkit
-from diffkit import DiffkitError, generator, levels
+from diffkit import DataSpec, DiffkitError, generator, levels
 from diffkit.testing import GaussianMixture, MixtureDenoiser
 
 SIGMA_MIN, SIGMA_MAX = 0.0100013, 157.407
@@ -96,7 +96,7 @@ def of_mixture(name: str, mixture: GaussianMixture, n: int, first: float, last: 
 
     denoiser = MixtureDenoiser(mixture, EDM(BEYOND * last, first))
     scale = mixture.covariance().diagonal().mean().sqrt().item()
-    scored, pilot = draw("score", count=n), draw("pilot", count=samples(mixture.dim))
+    scored, pilot = draw("score", count=n), draw("pilot", count=samples(DataSpec(mixture.dim, ())))
     return Problem(name, denoiser, scored, pilot, {}, {}, scale, last, first, root=1.0, reference=REFERENCE)
 
 
@@ -124,7 +124,7 @@ def of_run(word: str, n: int) -> Problem:
         return first * noise.to(model.device), {"label": labels} if latent.labels else {}
 
     x, cond = draw("score", count=min(n, max(FEWEST, SCORED // latent.size)))
-    pilot, pilot_cond = draw("pilot", count=samples(latent.size))
+    pilot, pilot_cond = draw("pilot", count=samples(latent))
     name, root = str(model.config.data.name), math.sqrt(latent.size)
     return Problem(name, denoiser, x, pilot, cond, pilot_cond, latent.std, 0.002, first, root, CONVERGED)
 

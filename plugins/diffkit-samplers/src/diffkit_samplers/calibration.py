@@ -1,10 +1,13 @@
 """Calibration: the grid and the weights of ``exp_adams`` that a model's own trajectories ask for.
 
 A pilot follows a few samples in hundreds of small steps. Grids of few steps are then walked along it, their weights
-fitted on the way to three quarters of the samples (see :mod:`diffkit_samplers.fitting`), and judged by how near to the
-pilot's end the others end: some grids that need no calibration, and some that spread the error of a fitted step, as the
+fitted on the way to some of the samples (see :mod:`diffkit_samplers.fitting`), and chosen from by how near to the
+pilot's end all end: some grids that need no calibration, and some that spread the error of a fitted step, as the
 pilot's own points show it without an evaluation, evenly. Weights and levels of the best are led nearer to the end by
-gradients (see :mod:`diffkit_samplers.descent`), and the same samples judge that, too.
+gradients (see :mod:`diffkit_samplers.descent`), and the samples that none of this was fitted to judge what comes of it.
+
+Where data is clusters, what decides is the few samples that a small error early on sends to another one. They are
+found among many alone, and many vectors cost next to nothing.
 
 Even spreading of a local error is de Boor, "Good Approximation by Splines with Variable Knots" (1973).
 """
@@ -14,12 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffkit import DiffkitError
+from diffkit import DataSpec, DiffkitError
 from diffkit.contracts.sampling import Denoise, Grid
 from diffkit_samplers import descent
 from diffkit_samplers.descent import Descent, descend
 from diffkit_samplers.exp_adams import ExpAdams
-from diffkit_samplers.fitting import LOOKS, fit, walk
+from diffkit_samplers.fitting import LOOKS, Walk, fit, walk
 from diffkit_samplers.grids.explicit import ExplicitGrid
 from diffkit_samplers.grids.karras import KarrasGrid
 from diffkit_samplers.grids.loglinear import LogLinearGrid
@@ -31,7 +34,8 @@ SHARES = (1.0, 0.3, 0.1, 0.03)
 """Below which σ/α, relative to the scale, an error is taken to reach the end; most data is thinner than it is wide."""
 ROUNDS, HELD, GLANCE = 8, 1e-3, 2**12
 PILOT = 400
-VALUES, FEWEST, MOST = 4096, 32, 256
+FEWEST, FITTED = 32, 256
+"""How few samples calibrate, and how many are fitted to, at most."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,10 @@ class Calibration:
     error: float
 
 
-def samples(size: int) -> int:
-    """Return how many samples of ``size`` values calibrate well: 32 to 256, the fewer the larger they are."""
-    return min(MOST, max(FEWEST, VALUES // size))
+def samples(spec: DataSpec) -> int:
+    """Return how many samples calibrate well, the fewer the larger they are: up to 64, and up to 1,024 vectors."""
+    most, values = (64, 2**12) if spec.rank else (1024, 2**16)
+    return min(most, max(FEWEST, values // spec.size))
 
 
 def cost(steps: int, pilot_steps: int = PILOT) -> int:
@@ -79,7 +84,7 @@ def calibrate(
         raise DiffkitError(f"steps={steps} cannot be calibrated; give 1 to {pilot_steps // 4}, such as steps=20")
     if len(noise) < 2:
         raise DiffkitError("one sample is fitted and nothing judges the fit; give 2 or more, such as 32")
-    kept = len(noise) - -(-len(noise) // 4)
+    kept = min(FITTED, 3 * len(noise) // 4)
     pilot = Pilot.follow(denoiser, noise, pilot_steps, scale, cond)
     if not pilot.z[-1].isfinite().all():
         raise DiffkitError(
@@ -88,9 +93,8 @@ def calibrate(
         )
     sampler = ExpAdams(steps, min(ORDER, steps), scale)
 
-    def walked(place: Tensor) -> Descent:
-        way = walk(denoiser, pilot, pilot.lams(place), sampler, fitted=slice(kept), cond=cond)
-        return Descent(way.rows, way.missed[kept:].mean().item())
+    def walked(place: Tensor) -> Walk:
+        return walk(denoiser, pilot, pilot.lams(place), sampler, fitted=slice(kept), cond=cond)
 
     def places(grid: Grid) -> Tensor:
         found = pilot.places(denoiser.schedule.lam(grid(denoiser.schedule, steps)))
@@ -99,14 +103,15 @@ def calibrate(
 
     candidates = [places(grid) for grid in _grids(scale)]
     candidates += [_spread(pilot, steps, share * scale) for share in SHARES]
-    start = min(map(walked, candidates), key=_error)
+    best = min(map(walked, candidates), key=_missed)
+    start = Descent(best.rows, best.missed[kept:].mean().item())
     found = descend(denoiser, pilot, start, scale, fitted=slice(kept), judges=slice(kept, None), cond=cond)
     sampler = ExpAdams(steps, sampler.order, scale, found.rows)
     return Calibration(sampler, ExplicitGrid(lams=[row[0] for row in found.rows]), found.error)
 
 
-def _error(one: Descent) -> float:
-    return one.error
+def _missed(way: Walk) -> float:
+    return way.missed.mean().item()
 
 
 def _grids(scale: float) -> list[Grid]:

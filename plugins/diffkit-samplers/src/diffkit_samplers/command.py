@@ -35,7 +35,7 @@ def calibrate_run(words: Sequence[str]) -> int:
             raise DiffkitError(f"{word} is not what is calibrated, which is exp_adams and its grid; leave it out")
     model = diffkit.load(run, *rest)
     latent, denoiser = model.latent, model.denoiser.eval()
-    n = samples(latent.size)
+    n = samples(latent)
     noise = torch.randn(n, latent.channels, *latent.shape, generator=generator("calibrate", "noise"))
     cond: dict[str, Any] = {"label": torch.arange(n, device=model.device) % len(latent.labels)} if latent.labels else {}
     guided, steps = model.guidance(denoiser) if model.guidance is not None else denoiser, model.config.sampler.steps

@@ -2,11 +2,13 @@
 
 import hashlib
 import importlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 OUTSIDE = Path(__file__).parent / "outside"
+STARTER = Path(__file__).parent / "starter.py"
 COMMAND = Path(sysconfig.get_path("scripts"), "diffkit")
 
 
@@ -109,21 +112,37 @@ def environment(tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope="session")
+def started():
+    """Return a function that runs the installed command, given what subprocess.run takes; see starter.py."""
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([sys.executable, STARTER], stdin=pipe, stdout=pipe, text=True, env=environment) as starter:
+
+        def run(words, *, cwd, env):
+            with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
+                request = {"words": words, "cwd": str(cwd), "env": env, "stdout": out.name, "stderr": err.name}
+                starter.stdin.write(json.dumps(request) + "\n")
+                starter.stdin.flush()
+                status = int(starter.stdout.readline())
+                return subprocess.CompletedProcess(words, status, out.read(), err.read())
+
+        yield run
+        starter.stdin.close()
+
+
 @pytest.fixture
-def command(tmp_path, outside_path, environment):
+def command(tmp_path, outside_path, environment, started):
     """Return a function that runs the installed command in an empty folder, the outside package installed."""
     folder = tmp_path / "work"
     folder.mkdir()
 
-    def run(*words, cwd=folder, path=(), env=None, **how):
+    def run(*words, cwd=folder, path=(), env=None, preexec_fn=None):
+        words, env = [str(COMMAND), *map(str, words)], environment(*path, outside_path, **(env or {}))
+        if preexec_fn is None:
+            return started(words, cwd=cwd, env=env)
         return subprocess.run(
-            [COMMAND, *map(str, words)],
-            cwd=cwd,
-            env=environment(*path, outside_path, **(env or {})),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            **how,
+            words, cwd=cwd, env=env, preexec_fn=preexec_fn, capture_output=True, text=True, timeout=300
         )
 
     run.folder = folder

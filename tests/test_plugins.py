@@ -200,3 +200,36 @@ def test_hooks_import_nothing_heavy(python):
     )
     done: subprocess.CompletedProcess = python(source)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_garbage_is_not_looked_for_while_components_are_imported_and_is_while_they_work(command, make_plugin):
+    hooks = """
+@hookimpl
+def diffkit_datasets():
+    yield Component("watched", "gc_work:Watched")
+
+
+@hookimpl
+def diffkit_commands():
+    yield Component("watch", "gc_work:watch")
+"""
+    work = """
+import gc
+
+from diffkit import DiffkitError
+
+IMPORTED = gc.isenabled()
+
+
+def watch(words=()):
+    raise DiffkitError(f"{IMPORTED} while imported, {gc.isenabled()} at work")
+
+
+class Watched:
+    def __init__(self):
+        watch()
+"""
+    folder = make_plugin("gc-pack", hooks)
+    (folder / "gc_work.py").write_text(work)
+    for words in (["watch"], ["recipe=spirals", "data=watched", "device=cpu"]):
+        assert command(*words, path=[folder]).stderr.endswith(": False while imported, True at work\n")

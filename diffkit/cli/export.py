@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from diffkit.cli.usage import run_word
+from diffkit.cli.usage import importing, run_word
 from diffkit.errors import DiffkitError
 
 
@@ -13,7 +13,8 @@ def export(words: Sequence[str]) -> int:
         raise DiffkitError(
             f"diffkit export takes a run and a folder, but not '{rest[-1]}'; diffkit export {run} FOLDER"
         )
-    from diffkit.run.export import export as export_run
+    with importing():
+        from diffkit.run.export import export as export_run
 
     folder = export_run(run, *rest)
     size = (folder / "model.safetensors").stat().st_size

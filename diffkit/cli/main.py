@@ -1,5 +1,7 @@
 """``diffkit``: a first word without ``=`` is a command; everything else goes to Hydra."""
 
+import atexit
+import gc
 import os
 import sys
 import warnings
@@ -7,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from diffkit.cli.usage import importing
 from diffkit.errors import DiffkitError, plain
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ def main() -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     warnings.showwarning = _show_warning
+    atexit.register(gc.freeze)  # else Python looks for garbage among all of torch before it ends
     try:
         status = run(words)
         sys.stdout.flush()
@@ -97,13 +101,16 @@ def run(words: Sequence[str]) -> int:
                 f"a setting is KEY=VALUE (see diffkit --help)"
             )
         entry = catalog.find("command", first)
+        with importing():
+            command = entry.load()
         if {"--help", "-h"} & set(words[1:]):
             print(f"diffkit {first}: {entry.component.summary}")
-            print(" ".join(str(entry.load().__doc__).split()))
+            print(" ".join(str(command.__doc__).split()))
             return 0
-        status: int = entry.load()(words[1:])
+        status: int = command(words[1:])
         return status
-    return _train(words)
+    with importing():  # until there is a job
+        return _train(words)
 
 
 def _trains(first: str) -> bool:
@@ -195,8 +202,9 @@ def _job(config: "DictConfig") -> int:
 
     from hydra.core.hydra_config import HydraConfig
 
-    from diffkit.config.compose import finish
-    from diffkit.run.train import start
+    with importing():
+        from diffkit.config.compose import finish
+        from diffkit.run.train import start
 
     hydra_config, swept = HydraConfig.get(), _swept()
     finished = finish(config, hydra_config.runtime.choices, hydra_config.overrides.task)

@@ -5,20 +5,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffkit.cli.usage import run_word
+from diffkit.cli.usage import importing, run_word
 
 
 def sample(words: Sequence[str]) -> int:
     """Draw samples into the run's folder and say where they are; the same words go on where they were stopped."""
     run, rest = run_word("sample", words, "sample.n=64 sampler=heun sampler.steps=18 sample.label=3 seed=7")
-    from diffkit.run import lock
-    from diffkit.run.folder import LOCKED, RunFolder
-    from diffkit.run.load import SAMPLING, load_model, read_run
-    from diffkit.run.sampling import write_samples
-    from diffkit.run.stop import Stopped, stop_signals
+    with importing():
+        from diffkit.run import lock
+        from diffkit.run.folder import LOCKED, RunFolder
+        from diffkit.run.load import load_model, read_sampled
+        from diffkit.run.sampling import write_samples
+        from diffkit.run.stop import Stopped, stop_signals
 
     folder = RunFolder.find(run)
-    model, skipped = load_model(folder, read_run(folder, rest, SAMPLING, "sample"))
+    model, skipped = load_model(folder, read_sampled(folder, rest, "sample"))
     for reason in (*skipped, *lock.changes(folder.read_json(LOCKED), model.config)):
         print(f"note     {reason}")
     stem = folder.samples / time.strftime("%Y-%m-%d_%H-%M-%S")

@@ -1,6 +1,8 @@
-"""What commands on a run have in common: their first word is the run."""
+"""What commands on a run have in common: their first word is the run, and they import what takes seconds."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from diffkit.errors import DiffkitError
 
@@ -12,3 +14,14 @@ def run_word(command: str, words: Sequence[str], example: str) -> tuple[str, lis
             f"diffkit {command} needs a run: its folder, or last; for example diffkit {command} last {example}"
         )
     return words[0], list(words[1:])
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Look for no garbage among what is imported meanwhile, then or later: it stays, and looking takes as long."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save
 
 from diffkit.errors import DiffkitError
-from diffkit.run.folder import CONFIG, DATA, LOCKED, RunFolder
+from diffkit.run.folder import CONFIG, DATA, KEPT, LOCKED, RunFolder
 from diffkit.run.load import SAMPLING, load_model, read_run
 from diffkit.run.sums import SUMS
 
@@ -78,6 +78,8 @@ def _files(source: RunFolder) -> dict[str, bytes]:
     files[SUMS] = sums.encode()
     files[CONFIG] = OmegaConf.to_yaml(config).encode()
     files[LOCKED] = f"{json.dumps(lock, indent=1)}\n".encode()
+    if source.read_kept():
+        files[KEPT] = (source.path / KEPT).read_bytes()
     return files
 
 

@@ -24,6 +24,8 @@ from diffkit.errors import DiffkitError
 from diffkit.run import durable
 
 CONFIG, DATA, LOCKED, METRICS = "config.yaml", "data.json", "plugins.lock", "metrics.jsonl"
+KEPT = "sampling.yaml"
+"""What was kept for sampling a run, beside what it was trained with: see :func:`diffkit.keep`."""
 
 LARGEST = 10_000_000
 """Bytes of the largest description of a run that is read: a few kilobytes are usual."""
@@ -111,13 +113,22 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """Return what config.yaml holds, unresolved and unchecked."""
-        path = self.path / CONFIG
+        return self._read_yaml(CONFIG, "is not the config of a run; give the folder of a run, or last")
+
+    def read_kept(self) -> dict[str, Any]:
+        """Return what sampling.yaml holds, likewise, or nothing where there is none."""
+        if not (self.path / KEPT).exists():
+            return {}
+        return self._read_yaml(KEPT, "does not say how to sample a run; remove it")
+
+    def _read_yaml(self, name: str, otherwise: str) -> dict[str, Any]:
+        path = self.path / name
         try:
-            values = yaml.load(self._text(CONFIG), PlainLoader)
+            values = yaml.load(self._text(name), PlainLoader)
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise DiffkitError(f"{path} cannot be read as YAML ({' '.join(str(error).split())[:200]})") from error
         if not isinstance(values, dict):
-            raise DiffkitError(f"{path} is not the config of a run; give the folder of a run, or last")
+            raise DiffkitError(f"{path} {otherwise}")
         return values
 
     def read_json(self, name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from diffkit.catalog import build
@@ -15,7 +15,7 @@ from diffkit.contracts.network import DataSpec
 from diffkit.errors import DiffkitError, listing
 from diffkit.run import averages, checkpoint, lock
 from diffkit.run.bound import bounded
-from diffkit.run.folder import CONFIG, DATA, LOCKED, RunFolder
+from diffkit.run.folder import CONFIG, DATA, KEPT, LOCKED, RunFolder
 from diffkit.run.model import Model
 
 LARGEST = 2**30
@@ -38,12 +38,15 @@ def load(run: str | os.PathLike[str] = "last", *words: str, step: int | None = N
         DiffkitError: where it is not a run, has no such checkpoint, is damaged, or needs a plugin that is not there.
     """
     folder = RunFolder.find(run)
-    model, _ = load_model(folder, read_run(folder, words, SAMPLING, "sample"), step)
+    model, _ = load_model(folder, read_sampled(folder, words, "sample"), step)
     return model
 
 
 def keep(run: str | os.PathLike[str], **choices: Mapping[str, Any]) -> None:
     """Make a choice of sampling a run's own: what ``diffkit sample`` and :func:`load` take where nothing else is said.
+
+    Choices that are kept go together: where a word chooses another for one of them, such as ``sampler=heun``, all are
+    those that the run was trained with again. They are written beside its config, in place of what was kept before.
 
     >>> diffkit.keep("last", sampler={"name": "heun", "steps": 18}, grid={"name": "karras"})     # doctest: +SKIP
 
@@ -55,22 +58,42 @@ def keep(run: str | os.PathLike[str], **choices: Mapping[str, Any]) -> None:
         DiffkitError: where it is not a run, or a choice names what is not installed or an option that does not fit.
     """
     folder = RunFolder.find(run)
-    stray = set(choices) - {"sampler", "grid", "guidance"}
-    if stray:
-        raise DiffkitError(f"a run keeps its sampler, grid and guidance, but not {listing(stray)}; train another one")
+    _check_kept(choices)
     config = restore({**folder.read_config(), **choices}, str(folder.path / CONFIG))
     _, latent = read_specs(folder)
     for kind in choices:
         build(kind, config[kind], spec=latent)
-    folder.write_config(config)
+    folder.write(KEPT, OmegaConf.to_yaml(OmegaConf.masked_copy(config, list(choices))))
+
+
+def _check_kept(choices: Mapping[str, Any]) -> None:
+    stray = set(map(str, choices)) - {"sampler", "grid", "guidance"}
+    if stray:
+        raise DiffkitError(f"a run keeps its sampler, grid and guidance, but not {listing(stray)}; train another one")
 
 
 def read_run(folder: RunFolder, words: Sequence[str], allowed: frozenset[str], command: str) -> DictConfig:
     """Return the config of a run with ``words`` applied, once all it names is known to be installed."""
-    values, locked = folder.read_config(), folder.read_json(LOCKED)
+    return _read(folder, {}, words, allowed, command)
+
+
+def read_sampled(folder: RunFolder, words: Sequence[str], command: str) -> DictConfig:
+    """Return the same to sample with: with the choices that are kept, unless a word makes one of them anew."""
+    kept = folder.read_kept()
+    _check_kept(kept)
+    if {word.partition("=")[0].lstrip("+~") for word in words} & kept.keys():
+        kept = {}
+    return _read(folder, kept, words, SAMPLING, command)
+
+
+def _read(
+    folder: RunFolder, kept: dict[str, Any], words: Sequence[str], allowed: frozenset[str], command: str
+) -> DictConfig:
+    values, locked = {**folder.read_config(), **kept}, folder.read_json(LOCKED)
     lock.require(locked, str(folder.path))
     lock.settle(values, locked)
-    return change(restore(values, str(folder.path / CONFIG)), words, allowed, command)
+    where = f"{folder.path / CONFIG} with {KEPT}" if kept else str(folder.path / CONFIG)
+    return change(restore(values, where), words, allowed, command)
 
 
 def read_specs(folder: RunFolder) -> tuple[DataSpec, DataSpec]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+import torch._dynamo  # noqa: F401  # the first optimizer asks for it, which is late for so much
 from omegaconf import DictConfig
 
 from diffkit.catalog import build

@@ -55,8 +55,7 @@ def transformer(name: str, checkpoint: bool) -> nn.Module:
 def by_formula(width: int, blocks: int, heads: int) -> int:
     """Return the parameters of a DiT: 18 width² a block and what surrounds them."""
     hidden, depth, side = -(-8 * width // 3 // 8) * 8, SPEC.channels * PATCH**2, SPEC.shape[0] // PATCH
-    attention = 4 * width**2 + 4 * width + 2 * width // heads
-    block = 6 * (width**2 + width) + attention + 3 * width * hidden + 2 * hidden + width
+    block = 6 * (width**2 + width) + 4 * width**2 + 2 * width // heads + 3 * width * hidden
     told = (64 + 1) * width + (len(SPEC.labels) + 1) * width + width**2 + width
     ends = (depth + 1) * width + 2 * side * width + 2 * (width**2 + width) + (width + 1) * depth
     return blocks * block + told + ends

@@ -94,10 +94,11 @@ TAGS = (
 )
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "sampling.yaml"])
 @pytest.mark.parametrize("tag", TAGS)
-def test_with_a_tag_is_refused(refused, trained, tag):
-    path = trained / "config.yaml"
-    path.write_text(f"{path.read_text()}extra: {tag}\n")
+def test_with_a_tag_is_refused(refused, trained, tag, name):
+    with (trained / name).open("a") as file:
+        file.write(f"extra: {tag}\n")
     refused(diffkit.load, trained)
 
 

@@ -123,6 +123,7 @@ LINKS = {
     "the numbers": lambda run, canary: link(run / "metrics.jsonl", canary),
     "the lock": lambda run, canary: link(run / ".lock", canary),
     "the config": lambda run, canary: link(run / "config.yaml", canary),
+    "what was kept": lambda run, canary: link(run / "sampling.yaml", canary),
     "the spec": lambda run, canary: link(run / "data.json", canary),
 }
 
@@ -172,6 +173,12 @@ def test_yaml_that_unfolds_does_not(refused, trained, bomb):
         if f"{key}:" in BOMBS[bomb]:
             del config[key]
     (trained / "config.yaml").write_text(yaml.safe_dump(config) + BOMBS[bomb])
+    refused(diffkit.load, trained)
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_nor_does_that_which_was_kept(refused, trained, bomb):
+    (trained / "sampling.yaml").write_text(BOMBS[bomb])
     refused(diffkit.load, trained)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch._dynamo  # noqa: F401  # the first optimizer asks for it, which is late for so much
+import torch._dynamo  # noqa: F401  # the first optimizer would, when garbage is looked for again
 from omegaconf import DictConfig
 
 from diffkit.catalog import build

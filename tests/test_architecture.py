@@ -1,6 +1,7 @@
 """The structure that CONTRIBUTING.md draws, held against the imports of the code."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,10 @@ def test_plugins_use_only_the_public_api(path: Path) -> None:
         if top == "diffkit" and rest:
             assert rest.split(".")[0] in PUBLIC or rest in diffkit.__all__, f"{name} is not public"
         assert not top.startswith("diffkit_") or top == own, f"{name} belongs to another plugin"
+
+
+def test_what_builds_a_package_is_what_one_works_with() -> None:
+    """CI builds without isolation, and would not miss what a user's pip did not find."""
+    installed = (ROOT / "requirements.txt").read_text().splitlines()
+    for project in (ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")):
+        assert set(tomllib.loads(project.read_text())["build-system"]["requires"]) <= set(installed), project

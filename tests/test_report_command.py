@@ -132,6 +132,16 @@ def test_the_page_has_curves_samples_config_environment_and_commands(make, said)
     assert base64.b64decode(sheet.partition(",")[2]).startswith(b"\x89PNG")
 
 
+def test_samples_are_said_to_be_drawn_as_they_were_and_not_as_the_run_was_trained_to(make, said):
+    run = make()
+    _, text = report(said, run)
+    assert "at step 40 · 1.5 s" in text
+    drawn = {"sampler": {"name": "hein<b>"}, "grid": {"name": "karras"}, "guidance": None, "seconds": 2.5}
+    (run / "samples/step-00000040/sampling.json").write_text(json.dumps(drawn))
+    _, text = report(said, run)
+    assert "at step 40 · hein<b> · karras · 2.5 s" in text
+
+
 def test_what_was_made_of_files_is_shown_beside_the_samples_and_not_in_their_place(make, said):
     folder = make(samples=("step-00000040", "2026-11-25_07-51-12-inpaint", "2026-11-25_07-51-12-inpaint-2"))
     page, text = report(said, folder)

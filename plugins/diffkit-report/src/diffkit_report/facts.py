@@ -127,16 +127,21 @@ def _flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _figures(path: Path) -> dict[str, float]:
+def described(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file beside samples holds, or an empty one where it holds none."""
     try:
         if path.is_symlink() or path.stat().st_size > LARGEST_JSON:
             return {}
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(values, dict):
-        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _figures(path: Path) -> dict[str, float]:
     numbers = {
-        name: value for name, value in values.items() if type(value) in (int, float) and name not in ("n", "seed")
+        name: value
+        for name, value in described(path).items()
+        if type(value) in (int, float) and name not in ("n", "seed")
     }
     return {name: float(value) for name, value in numbers.items() if abs(value) < 1e300 and isfinite(value)}

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from diffkit import DiffkitError, redacted
 from diffkit_report.chart import Chart, Series, over_steps
-from diffkit_report.facts import Facts, text
+from diffkit_report.facts import Facts, described, text
 from diffkit_report.media import Medium, items, made, samplings, sheet
 from diffkit_report.reproduce import commands
 from diffkit_report.svg import svg
@@ -154,7 +154,9 @@ def _sampled(run: Facts, newest: Path) -> str:
     """Return in words how the newest samples were drawn."""
     step = re.fullmatch(r"step-(\d+)", newest.name)
     said = [f"at step {int(step[1]):,}" if step else newest.name]
-    said += [str(run.options[kind]) for kind in ("sampler", "grid", "guidance") if run.options.get(kind)]
+    drawn = described(newest / "sampling.json")
+    chosen = [drawn.get(kind) for kind in ("sampler", "grid", "guidance")]
+    said += [str(one["name"]) for one in chosen if isinstance(one, Mapping) and "name" in one]
     figures = run.results
     if "samples, evaluations_per_sample" in figures:
         said.append(f"{text(figures['samples, evaluations_per_sample'])} evaluations a sample")

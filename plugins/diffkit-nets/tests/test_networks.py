@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffkit_nets import EDM2, MLP, Condition, ConvNeXt, DiT, UNet, UViT
 from diffkit_nets.folding import fold, patch_for, unfold
-from diffkit_nets.transformer import rotary_angles, rotate
+from diffkit_nets.transformer import rotary_angles, rotate, turns
 
 from diffkit import Component, DataSpec, DiffkitError, build
 from diffkit.contracts.network import Attentive
@@ -190,7 +190,7 @@ def test_rotary_attention_sees_distances_only():
 
     def product(a, b):
         def turn(x, at):
-            return rotate(x, (angles[at].cos(), angles[at].sin()))
+            return rotate(x, turns(angles[at]))
 
         return (turn(q, a) * turn(k, b)).sum()
 
@@ -202,19 +202,32 @@ def test_rotary_attention_sees_distances_only():
 @pytest.mark.parametrize("features", [16, 7])
 def test_turning_is_linear_and_its_gradient_turns_back(features):
     torch.manual_seed(0)
-    angles = rotary_angles((2, 3), features).double()
-    rotation = angles.cos(), angles.sin()
+    rotation = turns(rotary_angles((2, 3), features).double())
     x = torch.randn(2, 6, 3, features, dtype=torch.float64, requires_grad=True)
-    half = features // 2
-    swapped = torch.cat((x[..., half : 2 * half], x[..., :half], x[..., 2 * half :]), -1)
-    assert torch.allclose(rotate(x, rotation), x * rotation[0] + swapped * rotation[1])
+    turned, (cos, sin), even = rotate(x, rotation), rotation.unbind(-1), features // 2 * 2
+    assert torch.allclose(turned[..., 0:even:2], x[..., 0:even:2] * cos - x[..., 1:even:2] * sin)
+    assert torch.allclose(turned[..., 1:even:2], x[..., 0:even:2] * sin + x[..., 1:even:2] * cos)
+    assert torch.equal(turned[..., even:], x[..., even:])
     assert torch.autograd.gradcheck(lambda x: rotate(x, rotation), x, check_forward_ad=True, check_batched_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: rotate(x, rotation).square(), x)
-    back = rotate(rotate(x, rotation), (rotation[0], -rotation[1]))
+    back = rotate(turned, rotation * torch.tensor([1, -1]))
     assert torch.allclose(back, x), "lengths are kept"
-    lower = rotate(x.bfloat16(), tuple(part.float() for part in rotation))
+    lower = rotate(x.bfloat16(), rotation.float())
     assert lower.dtype == torch.bfloat16
-    assert torch.allclose(lower.double(), rotate(x, rotation), atol=0.02)
+    assert torch.allclose(lower.double(), turned, atol=0.02)
+
+
+def test_turning_is_compiled_to_the_same(monkeypatch):
+    rotation, x = turns(rotary_angles((2, 3), 7)), torch.randn(2, 6, 3, 7)
+    eager = rotate(x, rotation)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.allclose(rotate(x, rotation), eager, atol=1e-6)
+
+
+def test_positions_of_a_network_in_half_precision_turn_as_ever():
+    angles = rotary_angles((2, 3), 8)
+    assert turns(angles.bfloat16()).dtype == torch.float32
+    assert torch.allclose(turns(angles.bfloat16()), turns(angles), atol=0.02)
 
 
 # refusals

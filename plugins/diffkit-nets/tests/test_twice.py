@@ -3,7 +3,7 @@
 import pytest
 import torch
 from diffkit_nets import DiT, UViT
-from diffkit_nets.transformer import gated, normalised
+from diffkit_nets.transformer import gated, normalised, turns
 from diffkit_nets.twice import linear_twice, twice
 from torch import nn
 from torch.nn.functional import linear, scaled_dot_product_attention, silu
@@ -26,11 +26,11 @@ def plain_branches(block, x, vectors, rotation):
     (scale, shift, gate), (scale2, shift2, gate2) = vectors
     h = nn.functional.layer_norm(x, x.shape[-1:]) * scale + shift
     q, k, v = attention.qkv(h)[:, 0].unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-    cos, sin = (part[:, 0, WIDTH // HEADS // 2 :] for part in rotation)
+    cos, sin = rotation[:, 0].unbind(-1)
 
     def turned(each, scale):
-        a, b = nn.functional.layer_norm(each, each.shape[-1:], scale).chunk(2, -1)
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+        a, b = nn.functional.layer_norm(each, each.shape[-1:], scale).unflatten(-1, (-1, 2)).unbind(-1)
+        return torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2)
 
     gathered = scaled_dot_product_attention(turned(q, attention.scales[0]), turned(k, attention.scales[1]), v)
     x = x + gate * attention.gathered(gathered.transpose(1, 2).flatten(2))[:, None]
@@ -55,7 +55,7 @@ def block_and_inputs(network):
     net = perturbed(network(DataSpec(1, (5, 4)), width=WIDTH, heads=HEADS, blocks=3, patch=[1]))
     count = POSITIONS + (network is UViT)
     x, earlier = torch.randn(2, 2, 1, count, WIDTH)
-    rotation = net.angles.cos(), net.angles.sin()
+    rotation = turns(net.angles)
     if network is DiT:
         return net.blocks[-1], (x, torch.randn(2, 1, 1, WIDTH), rotation)
     return net.blocks[-1], (x, rotation, earlier)

@@ -18,11 +18,11 @@ from diffkit_nets.transformer import (
     Attention,
     Gated,
     Places,
-    Rotation,
     heads_for,
     normalised,
     rotary_angles,
     sized,
+    turns,
 )
 from diffkit_nets.twice import linear_twice
 
@@ -121,7 +121,7 @@ class DiT(nn.Module):
             h = h + self.across
         if tokens is not None:
             h = torch.cat((h, tokens[:, None].expand(-1, self.parts, -1, -1)), 2)
-        rotation = self.angles.cos(), self.angles.sin()
+        rotation = turns(self.angles)
         for block in self.blocks:
             h = recompute(block, h, vector, rotation) if self.checkpoint else block(h, vector, rotation)
         scale, shift = self.modulation(vector[:, :, : self.positions]).chunk(2, -1)
@@ -154,7 +154,7 @@ class Block(nn.Module):
         self.attention = Attention(shape, width, heads, dropout)
         self.gated = Gated(width, dropout)
 
-    def forward(self, x: Tensor, vector: Tensor, rotation: Rotation) -> Tensor:
+    def forward(self, x: Tensor, vector: Tensor, rotation: Tensor) -> Tensor:
         """Return ``x`` ``(batch, parts, positions, width)`` changed; ``vector`` is ``(batch, 1, 1, width)``.
 
         Where frames have levels of their own, it is one for each part or position.
@@ -185,10 +185,10 @@ class ClipBlock(Block):
         )
         self.register_buffer("angles", rotary_angles((frames,), width // heads), persistent=False)
 
-    def forward(self, x: Tensor, vector: Tensor, rotation: Rotation) -> Tensor:
+    def forward(self, x: Tensor, vector: Tensor, rotation: Tensor) -> Tensor:
         """Return ``x`` ``(batch, frames, positions, width)`` changed."""
         x = super().forward(x, vector, rotation)
         scale, shift, gate = self.across["modulation"](vector).transpose(1, 2).chunk(3, -1)
-        along = self.angles.cos(), self.angles.sin()
+        along = turns(self.angles)
         h = x.transpose(1, 2)
         return (h + gate * self.across["attention"](h, 1 + scale, shift, along)).transpose(1, 2)

@@ -5,7 +5,6 @@ In a clip that is seen frame by frame the parts are its frames; elsewhere there 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +20,6 @@ LEAST = {2: 2}
 """By rank, the shortest side of one: attention to single pixels takes several times as long as it is worth."""
 BASE = 100.0
 """Rotary angles are position · BASE^(-i/n): from a radian a patch to a hundredth of it."""
-Rotation = tuple[Tensor, Tensor]
-"""The cosines and sines of :func:`rotary_angles`."""
 
 
 class Attention(nn.Module):
@@ -45,7 +42,7 @@ class Attention(nn.Module):
         self.gathered = nn.Linear(width, width, bias=False)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, scale: Tensor, shift: Tensor, rotation: Rotation) -> Tensor:
+    def forward(self, x: Tensor, scale: Tensor, shift: Tensor, rotation: Tensor) -> Tensor:
         """Return what each position gathered; to the layer within, and so to guidance, parts are further heads."""
         parts = x.shape[1]
         qkv = linear_twice(self.qkv, normalised, x, scale, shift).reshape(*x.shape[:-1], 3, self.heads, -1)
@@ -141,55 +138,39 @@ def heads_for(width: int, heads: int | None, axes: int) -> int:
 
 
 def rotary_angles(shape: Sequence[int], features: int, tokens: int = 0) -> Tensor:
-    """Return the angles ``(positions + tokens, 1, features)`` by which a head's pairs of features turn.
+    """Return the angles ``(positions + tokens, 1, features // 2)`` by which a head's pairs of features turn.
 
-    A pair is a feature of the first half, whose angle is negative, and one of the second; an odd last one is alone.
     Each axis turns its own share of the pairs; those that are left over do not turn, and neither do tokens.
     """
     pairs = features // 2 // len(shape)
     speeds = BASE ** (-torch.arange(pairs) / pairs)
     places = torch.meshgrid(*(torch.arange(side) for side in shape), indexing="ij")
     turning = torch.cat([place.flatten()[:, None] * speeds for place in places], 1)
-    angles = turning.new_zeros(len(turning) + tokens, 1, features)
-    for half, sign in ((0, -1), (features // 2, 1)):
-        angles[: len(turning), 0, half : half + turning.shape[1]] = sign * turning
+    angles = turning.new_zeros(len(turning) + tokens, 1, features // 2)
+    angles[: len(turning), 0, : turning.shape[1]] = turning
     return angles
 
 
-def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Turn the pairs (i, i + n // 2) of the n features of ``x`` ``(…, positions, heads, n)``."""
+def turns(angles: Tensor) -> Tensor:
+    """Return the cosines and sines ``(…, 2)`` of angles, in single precision at least."""
+    angles = _wide(angles)
+    return torch.stack((angles.cos(), angles.sin()), -1)
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Turn the pairs (2i, 2i + 1) of the features of ``x`` ``(…, positions, heads, n)``; an odd last one is left alone.
+
+    As products of complex numbers it takes a single pass, of which nothing is kept; compilers make one of a sum.
+    """
+    paired = 2 * rotation.shape[-2]
+    pairs = _wide(x[..., :paired]).unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling():
-        return _Rotate.forward(x, *rotation)
-    return _Rotate.apply(x, *rotation)  # type: ignore[no-untyped-call]
-
-
-class _Rotate(torch.autograd.Function):
-    """What autograd would keep and put together again for the gradient is this once more, by the opposite angles."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        half = x.shape[-1] // 2
-        first, second = slice(half), slice(half, 2 * half)
-        turned = x * cos
-        for own, other in ((first, second), (second, first)):
-            turned[..., own].addcmul_(x[..., other], sin[..., own])
-        return turned.to(x.dtype)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return rotate(gradient, (cos, -sin)), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
-        return rotate(tangent, ctx.saved_tensors)
+        (a, b), (cos, sin) = pairs.unbind(-1), rotation.unbind(-1)
+        turned = torch.stack((a * cos - b * sin, a * sin + b * cos), -1)
+    else:
+        turned = torch.view_as_real(torch.view_as_complex(pairs.contiguous()) * torch.view_as_complex(rotation))
+    turned = turned.flatten(-2).to(x.dtype)
+    return turned if paired == x.shape[-1] else torch.cat((turned, x[..., paired:]), -1)
 
 
 class Places(nn.Module):

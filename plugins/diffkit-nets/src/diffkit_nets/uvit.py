@@ -11,7 +11,7 @@ from diffkit import DataSpec, DiffkitError
 from diffkit_nets.condition import Condition
 from diffkit_nets.folding import fold, patch_for, unfold
 from diffkit_nets.layers import Attend, check_at_least, check_dropout, check_rank, convolution, recompute, zero
-from diffkit_nets.transformer import LEAST, LONGEST, Attention, Gated, Places, Rotation, heads_for, rotary_angles, sized
+from diffkit_nets.transformer import LEAST, LONGEST, Attention, Gated, Places, heads_for, rotary_angles, sized, turns
 from diffkit_nets.twice import linear_twice
 
 Size = Literal["xs", "s", "m", "l"]
@@ -90,7 +90,7 @@ class UViT(nn.Module):
         patches = self.first(fold(x, self.patch).flatten(2).mT) + self.places()
         everything = [patches, vector[:, None], *([] if tokens is None else [tokens])]
         h = torch.cat(everything, 1)[:, None]
-        rotation = self.angles.cos(), self.angles.sin()
+        rotation = turns(self.angles)
         skips: list[Tensor] = []
         for i, block in enumerate(self.blocks):
             given = (h, rotation, skips.pop()) if block.join is not None else (h, rotation)
@@ -118,7 +118,7 @@ class Block(nn.Module):
         self.norm, self.attention = nn.LayerNorm(width), Attention(shape, width, heads, dropout)
         self.second, self.gated = nn.LayerNorm(width), Gated(width, dropout)
 
-    def forward(self, x: Tensor, rotation: Rotation, earlier: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotation: Tensor, earlier: Tensor | None = None) -> Tensor:
         """Return ``x`` ``(batch, parts, positions, width)`` changed."""
         if self.join is not None and earlier is not None:
             x = linear_twice(self.join, joined, x, earlier)

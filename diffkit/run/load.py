@@ -58,7 +58,7 @@ def keep(run: str | os.PathLike[str], **choices: Mapping[str, Any]) -> None:
         DiffkitError: where it is not a run, or a choice names what is not installed or an option that does not fit.
     """
     folder = RunFolder.find(run)
-    _check_kept(choices)
+    _check_kept(choices, "a run")
     config = restore({**folder.read_config(), **choices}, str(folder.path / CONFIG))
     _, latent = read_specs(folder)
     for kind in choices:
@@ -66,34 +66,36 @@ def keep(run: str | os.PathLike[str], **choices: Mapping[str, Any]) -> None:
     folder.write(KEPT, OmegaConf.to_yaml(OmegaConf.masked_copy(config, list(choices))))
 
 
-def _check_kept(choices: Mapping[str, Any]) -> None:
+def _check_kept(choices: Mapping[str, Any], where: str) -> None:
     stray = set(map(str, choices)) - {"sampler", "grid", "guidance"}
     if stray:
-        raise DiffkitError(f"a run keeps its sampler, grid and guidance, but not {listing(stray)}; train another one")
+        raise DiffkitError(f"{where} keeps a sampler, a grid and a guidance, but not {listing(stray)}; leave it out")
 
 
-def read_run(folder: RunFolder, words: Sequence[str], allowed: frozenset[str], command: str) -> DictConfig:
-    """Return the config of a run with ``words`` applied, once all it names is known to be installed."""
-    return _read(folder, {}, words, allowed, command)
-
-
-def read_sampled(folder: RunFolder, words: Sequence[str], command: str) -> DictConfig:
-    """Return the same to sample with: with the choices that are kept, unless a word makes one of them anew."""
-    kept = folder.read_kept()
-    _check_kept(kept)
-    if {word.partition("=")[0].lstrip("+~") for word in words} & kept.keys():
-        kept = {}
-    return _read(folder, kept, words, SAMPLING, command)
-
-
-def _read(
-    folder: RunFolder, kept: dict[str, Any], words: Sequence[str], allowed: frozenset[str], command: str
+def read_run(
+    folder: RunFolder,
+    words: Sequence[str],
+    allowed: frozenset[str],
+    command: str,
+    kept: Mapping[str, Any] | None = None,
 ) -> DictConfig:
-    values, locked = {**folder.read_config(), **kept}, folder.read_json(LOCKED)
+    """Return the config of a run with ``words`` applied, once all it names is known to be installed.
+
+    Choices that are ``kept`` stand for those that it was trained with.
+    """
+    values, locked = {**folder.read_config(), **(kept or {})}, folder.read_json(LOCKED)
     lock.require(locked, str(folder.path))
     lock.settle(values, locked)
     where = f"{folder.path / CONFIG} with {KEPT}" if kept else str(folder.path / CONFIG)
     return change(restore(values, where), words, allowed, command)
+
+
+def read_sampled(folder: RunFolder, words: Sequence[str], command: str) -> DictConfig:
+    """Return the config to sample a run with: with the choices that are kept, unless a word makes one of them anew."""
+    kept = folder.read_kept()
+    _check_kept(kept, str(folder.path / KEPT))
+    chosen = {word.partition("=")[0].lstrip("+~") for word in words}
+    return read_run(folder, words, SAMPLING, command, None if chosen & kept.keys() else kept)
 
 
 def read_specs(folder: RunFolder) -> tuple[DataSpec, DataSpec]:
